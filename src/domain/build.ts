@@ -1,0 +1,37 @@
+/** waiting → running → succeeded | failed | canceled; or superseded while waiting. */
+export type BuildState = 'waiting' | 'running' | 'succeeded' | 'failed' | 'canceled' | 'superseded';
+
+export const STAGES = ['checkout', 'detect', 'build', 'release', 'start', 'route'] as const;
+export type Stage = (typeof STAGES)[number];
+
+/** One attempt to turn one commit into images and a release. */
+export interface Build {
+  id: number;
+  appId: number;
+  app: string;
+  /** 1, 2, 3 … within the app. */
+  number: number;
+  sha: string;
+  /** The deploy branch, `refs/heads/main`. */
+  ref: string;
+  state: BuildState;
+  stage: Stage | undefined;
+  noCache: boolean;
+  /** Name of the key that pushed. */
+  by: string;
+  /** Why it failed, one line. */
+  reason: string | undefined;
+  /** The build that took its place, for superseded ones. */
+  supersededBy: number | undefined;
+  release: number | undefined;
+  /** The pusher's session ended before the build did and nobody has been told the result yet. */
+  unwatched: boolean;
+  /** Milliseconds since the epoch. */
+  createdAt: number;
+  startedAt: number | undefined;
+  finishedAt: number | undefined;
+}
+
+export function isFinished(state: BuildState): boolean {
+  return state !== 'waiting' && state !== 'running';
+}

@@ -1,0 +1,52 @@
+import type { ImageRef } from './image-ref.ts';
+import type { HealthCheck } from './process.ts';
+
+/** One running copy of a process of a release, and all a target needs to run it. */
+export interface InstanceSpec {
+  /** Unit and container name, `dinp-APP--PROCESS--v3--1` (with `--SERVICE` after APP where the service is not named like the app). */
+  name: string;
+  app: string;
+  release: number;
+  service: string;
+  process: string;
+  /** 1, 2, … within the process. */
+  index: number;
+  image: ImageRef;
+  /** undefined: the image's own command. */
+  command: string[] | undefined;
+  /** Not secret (the manifest's, PORT): may stand in unit files. */
+  env: Record<string, string>;
+  /** The operator's config: reaches the process by a file only root reads, or the engine's API; never a unit or argv. */
+  secrets: Record<string, string>;
+  memoryBytes: number;
+  /** Where it listens in the container, and the port of the host that is bound to it on `127.0.0.1`. */
+  port: { container: number; host: number } | undefined;
+  /** Engine volume name to path in the container. */
+  volumes: Record<string, string>;
+  health: HealthCheck;
+  stopMs: number;
+}
+
+/** What a target finds really running. */
+export interface RunningInstance {
+  name: string;
+  app: string;
+  release: number;
+  process: string;
+  index: number;
+  state: 'starting' | 'running' | 'restarting' | 'exited';
+  /** Exit status where it exited. */
+  exitCode: number | undefined;
+  /** The engine's own HEALTHCHECK verdict, where the image has one. */
+  healthy: boolean | undefined;
+  startedAt: number | undefined;
+  restarts: number;
+  /** Host port bound to it. */
+  hostPort: number | undefined;
+}
+
+/** The name of an instance's unit and container; unique on a host. */
+export function instanceName(app: string, service: string, process: string, release: number, index: number): string {
+  const middle = service === app ? process : `${service}--${process}`;
+  return `dinp-${app}--${middle}--v${release}--${index}`;
+}

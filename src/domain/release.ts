@@ -1,0 +1,47 @@
+import type { ImageRef } from './image-ref.ts';
+import type { Process } from './process.ts';
+
+export type ReleaseSource =
+  | { kind: 'commit'; sha: string; ref: string }
+  | { kind: 'upload'; sha256: string; filename: string };
+
+/** What made the release: a push, an older release taken again, or changed config of the same image. */
+export type ReleaseCause = 'deploy' | 'rollback' | 'config';
+
+/** pending: being rolled out; live: serves now; past: served before; failed: never got traffic. */
+export type ReleaseState = 'pending' | 'live' | 'past' | 'failed';
+
+/** One row a manifest service; an app without `services:` has one, named like the app. */
+export interface ReleaseService {
+  service: string;
+  /** Source commit, also where it is another repository's. */
+  commit: string;
+  image: ImageRef;
+  contentKey: string;
+  processes: Process[];
+  /** Plain environment of the manifest; the app's config wins over it. */
+  env: Record<string, string>;
+  /** Command run once before traffic moves. */
+  releaseCommand: string[] | undefined;
+}
+
+/** An immutable numbered record of what runs or ran. */
+export interface Release {
+  id: number;
+  appId: number;
+  app: string;
+  /** 1, 2, 3 … within the app. */
+  number: number;
+  state: ReleaseState;
+  cause: ReleaseCause;
+  source: ReleaseSource;
+  /** The release a rollback or config change was made from. */
+  fromNumber: number | undefined;
+  buildId: number | undefined;
+  services: ReleaseService[];
+  /** The app's config at the time of the release. Values are secret: never logged or printed. */
+  config: Record<string, string>;
+  /** Who caused it. */
+  by: string;
+  createdAt: number;
+}

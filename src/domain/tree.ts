@@ -1,0 +1,28 @@
+/** One file of a commit, as git's tree has it. */
+export interface TreeEntry {
+  /** Path from the root, `/` between parts, never absolute, never `..`. */
+  path: string;
+  /** 100644 a file, 100755 an executable file, 120000 a symbolic link (its blob is the target text). */
+  mode: '100644' | '100755' | '120000';
+  /** Object id of the blob. */
+  oid: string;
+  /** Bytes. */
+  size: number;
+}
+
+/**
+ * The files of one commit, read from git's objects without a checkout. Submodules are refused when the tree is
+ * opened, so they never appear here.
+ */
+export interface Tree {
+  /** Full object id of the root tree: equal ids mean equal contents. */
+  readonly oid: string;
+  /** Every file in the order of git's index (byte order of paths). */
+  readonly entries: readonly TreeEntry[];
+  /** The entry at exactly this path, if there is one. */
+  find(path: string): TreeEntry | undefined;
+  /** The first `limit` bytes of a blob (all of it where it is shorter). */
+  head(entry: TreeEntry, limit: number): Promise<Buffer>;
+  /** The whole blob as a stream of bytes, for content that may be large. */
+  stream(entry: TreeEntry): AsyncIterable<Buffer>;
+}

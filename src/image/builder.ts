@@ -1,0 +1,42 @@
+import type { ImagePlan } from '../domain/plan.ts';
+import type { ImageRef } from '../domain/image-ref.ts';
+import type { Tree } from '../domain/tree.ts';
+
+export interface ImageRequest {
+  app: string;
+  /** `blog` or `blog/worker`: the repository within the registry. */
+  repository: string;
+  /** Full SHA of the pushed commit; a tag of the image. */
+  sha: string;
+  /** Short branch name; its slug is a tag of the image. */
+  branch: string;
+  buildNumber: number;
+  plan: ImagePlan;
+  /** Tree ids whose contents the image depends on. */
+  watch: string[];
+  tree: Tree;
+  noCache: boolean;
+  /** Output for the pusher, as it comes; may hold partial lines. */
+  onOutput(text: string): void;
+  signal: AbortSignal;
+}
+
+export interface BuiltImage {
+  ref: ImageRef;
+  contentKey: string;
+  /** true: the registry had this content already, only tags were set. */
+  reused: boolean;
+  /** The one TCP port that the image EXPOSEs, if there is exactly one. */
+  exposedPort: number | undefined;
+  hasHealthcheck: boolean;
+  hasCommand: boolean;
+}
+
+/** Makes the image of one service and puts it into the registry. */
+export interface ImageBuilder {
+  /**
+   * @throws DinpError build-failed with the last lines of output as detail, canceled when the signal aborts,
+   *   unavailable when engine or registry do not answer, refused for a missing base
+   */
+  build(request: ImageRequest): Promise<BuiltImage>;
+}

@@ -1,0 +1,19 @@
+/** Where an app is reached, and what serves it now. */
+export interface Route {
+  app: string;
+  /** Host names, `blog.localhost`; may be empty. */
+  hosts: string[];
+  /** The app's stable port on the server's address. */
+  port: number;
+  /** `127.0.0.1:20013`, one an instance; empty while the app is stopped (answers 503). */
+  upstreams: string[];
+}
+
+/** HTTP routing to live instances. Routes live in the router itself and outlive this server. */
+export interface Router {
+  /** Creates or changes the route of an app; swapping upstreams loses no request. @throws DinpError unavailable */
+  setRoute(route: Route): Promise<void>;
+  removeRoute(app: string): Promise<void>;
+  /** The routes that the router holds now. @throws DinpError unavailable */
+  listRoutes(): Promise<Route[]>;
+}

@@ -1,0 +1,53 @@
+import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
+
+/** One line of an instance's output. */
+export interface LogLine {
+  instance: string;
+  /** Milliseconds since the epoch, where the engine knows. */
+  time: number | undefined;
+  text: string;
+}
+
+export interface LogOptions {
+  /** Last lines per instance to begin with. */
+  tail: number;
+  follow: boolean;
+  signal: AbortSignal;
+}
+
+/** Streams of a one-off command or of a command inside an instance. */
+export interface ExecStreams {
+  stdin: AsyncIterable<Uint8Array> | undefined;
+  onStdout(chunk: Uint8Array): void | Promise<void>;
+  onStderr(chunk: Uint8Array): void | Promise<void>;
+  signal: AbortSignal;
+}
+
+/**
+ * What keeps instances running: the Docker Engine itself, systemd units, or (emit) somebody who takes the files.
+ * Every call is safe to repeat: a pipeline that died half way runs again.
+ */
+export interface Target {
+  readonly name: string;
+  /** false for `emit`: there is nothing to start, check or route. */
+  readonly runs: boolean;
+  /**
+   * Makes the image present and starts one instance beside whatever runs; returns once the engine has accepted it,
+   * not once it is healthy. An instance of the same name that already runs is left as it is.
+   * @throws DinpError start-failed or unavailable
+   */
+  start(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void>;
+  /** Stops instances (SIGTERM, then SIGKILL after stopMs) and removes all that is left of them. Unknown names are fine. */
+  remove(instances: { name: string; stopMs: number }[]): Promise<void>;
+  /** What of this server's instances is really there, of one app or of all. @throws DinpError unavailable, never an empty list for an engine that does not answer */
+  list(app?: string): Promise<RunningInstance[]>;
+  logs(instances: string[], options: LogOptions): AsyncIterable<LogLine>;
+  /** Runs a command inside a running instance; resolves to its exit status. */
+  exec(instance: string, command: string[], streams: ExecStreams): Promise<number>;
+  /** Runs a command once in a fresh container of the instance's image, environment and volumes, without its port. Resolves to its exit status. */
+  runOnce(spec: InstanceSpec, command: string[], streams: ExecStreams): Promise<number>;
+  /** Restarts instances in place. */
+  restart(instances: { name: string; stopMs: number }[]): Promise<void>;
+  /** Removes a named volume and its data. */
+  removeVolume(volume: string): Promise<void>;
+}
