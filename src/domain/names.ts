@@ -4,12 +4,26 @@ const NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*$/;
 const MAX_APP_NAME = 39;
 const MAX_PROCESS_NAME = 30;
 /** Names that are verbs, refs or hosts of ours; an app of that name could never be told apart from them. */
-const RESERVED = new Set(['dinp', 'admin', 'api', 'base', 'help', 'new', 'none', 'all', 'localhost', 'git', 'refs', 'www']);
+const RESERVED = new Set([
+  'dinp',
+  'admin',
+  'api',
+  'base',
+  'help',
+  'new',
+  'none',
+  'all',
+  'localhost',
+  'git',
+  'refs',
+  'www',
+]);
 
 /** Says what is wrong with an app name, or undefined where it is fine. */
 export function appNameProblem(name: string): string | undefined {
   if (name === '') return 'it is empty';
-  if (name.length > MAX_APP_NAME) return `it has ${name.length} characters; at most ${MAX_APP_NAME} fit in container and host names`;
+  if (name.length > MAX_APP_NAME)
+    return `it has ${name.length} characters; at most ${MAX_APP_NAME} fit in container and host names`;
   if (!NAME.test(name)) return 'only lower-case letters, digits and single hyphens between them are allowed';
   if (RESERVED.has(name)) return 'it is a reserved word';
   return undefined;
@@ -22,7 +36,12 @@ export function appNameProblem(name: string): string | undefined {
 export function parseAppName(name: string): string {
   const problem = appNameProblem(name);
   if (problem === undefined) return name;
-  const better = name.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, MAX_APP_NAME).replace(/-+$/, '');
+  const better = name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, MAX_APP_NAME)
+    .replace(/-+$/, '');
   throw new DinpError('usage', `"${printable(name)}" cannot be an app name: ${problem}.`, {
     ...(appNameProblem(better) === undefined ? { hint: `Use ${better} instead.` } : {}),
   });

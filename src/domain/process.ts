@@ -16,7 +16,13 @@ export interface HealthCheck {
   startMs: number;
 }
 
-export const DEFAULT_HEALTH: HealthCheck = { kind: 'auto', intervalMs: 5_000, timeoutMs: 3_000, retries: 3, startMs: 60_000 };
+export const DEFAULT_HEALTH: HealthCheck = {
+  kind: 'auto',
+  intervalMs: 5_000,
+  timeoutMs: 3_000,
+  retries: 3,
+  startMs: 60_000,
+};
 
 /** A named command of an app; part of a release, immutable. */
 export interface Process {

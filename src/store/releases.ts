@@ -1,0 +1,158 @@
+import type { Process } from '../domain/process.ts';
+import type { Release, ReleaseCause, ReleaseService, ReleaseSource, ReleaseState } from '../domain/release.ts';
+import type { Sqlite } from './database.ts';
+
+interface Row {
+  id: number;
+  app_id: number;
+  app: string;
+  number: number;
+  state: ReleaseState;
+  cause: ReleaseCause;
+  source: string;
+  from_number: number | null;
+  build_id: number | null;
+  config: string;
+  made_by: string;
+  created_at: number;
+}
+
+interface ServiceRow {
+  service: string;
+  commit_sha: string;
+  repository: string;
+  digest: string;
+  content_key: string;
+  processes: string;
+  env: string;
+  release_command: string | null;
+}
+
+export type NewRelease = Omit<Release, 'id' | 'app' | 'number' | 'state' | 'createdAt'>;
+
+const SELECT = 'SELECT r.*, a.name AS app FROM releases r JOIN apps a ON a.id = r.app_id';
+
+export class Releases {
+  readonly #db: Sqlite;
+
+  constructor(db: Sqlite) {
+    this.#db = db;
+  }
+
+  /** Records a release under the app's next number, state pending. */
+  create(release: NewRelease): Release {
+    return this.#db.transaction(() => {
+      const { lastInsertRowid } = this.#db
+        .prepare(
+          `INSERT INTO releases (app_id, number, state, cause, source, from_number, build_id, config, made_by, created_at)
+           VALUES (@appId, (SELECT coalesce(max(number), 0) + 1 FROM releases WHERE app_id = @appId),
+                   'pending', @cause, @source, @fromNumber, @buildId, @config, @by, @now)`,
+        )
+        .run({
+          appId: release.appId,
+          cause: release.cause,
+          source: JSON.stringify(release.source),
+          fromNumber: release.fromNumber ?? null,
+          buildId: release.buildId ?? null,
+          config: JSON.stringify(release.config),
+          by: release.by,
+          now: Date.now(),
+        });
+      for (const service of release.services) this.#addService(Number(lastInsertRowid), service);
+      return this.#toRelease(this.#db.prepare<[number], Row>(`${SELECT} WHERE r.id = ?`).get(Number(lastInsertRowid)))!;
+    })();
+  }
+
+  find(appId: number, number: number): Release | undefined {
+    return this.#toRelease(
+      this.#db.prepare<[number, number], Row>(`${SELECT} WHERE r.app_id = ? AND r.number = ?`).get(appId, number),
+    );
+  }
+
+  /** Newest first. */
+  list(appId: number, limit: number): Release[] {
+    return this.#db
+      .prepare<[number, number], Row>(`${SELECT} WHERE r.app_id = ? ORDER BY r.number DESC LIMIT ?`)
+      .all(appId, limit)
+      .map((row) => this.#toRelease(row)!);
+  }
+
+  /** Releases whose rollout has not come to an end; those of a dead server, at start. */
+  listPending(): Release[] {
+    return this.#db
+      .prepare<[], Row>(`${SELECT} WHERE r.state = 'pending' ORDER BY r.id`)
+      .all()
+      .map((row) => this.#toRelease(row)!);
+  }
+
+  /** The release becomes the app's live one, and the one before it a past one, in one step. */
+  makeLive(release: Release): void {
+    this.#db.transaction(() => {
+      this.#db.prepare("UPDATE releases SET state = 'past' WHERE app_id = ? AND state = 'live'").run(release.appId);
+      this.#db.prepare("UPDATE releases SET state = 'live' WHERE id = ?").run(release.id);
+      this.#db.prepare('UPDATE apps SET live_release = ? WHERE id = ?').run(release.number, release.appId);
+    })();
+  }
+
+  fail(release: Release): void {
+    this.#db.prepare("UPDATE releases SET state = 'failed' WHERE id = ? AND state = 'pending'").run(release.id);
+  }
+
+  #addService(releaseId: number, service: ReleaseService): void {
+    this.#db
+      .prepare(
+        `INSERT INTO release_services
+           (release_id, service, commit_sha, repository, digest, content_key, processes, env, release_command)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      )
+      .run(
+        releaseId,
+        service.service,
+        service.commit,
+        service.image.repository,
+        service.image.digest,
+        service.contentKey,
+        JSON.stringify(service.processes),
+        JSON.stringify(service.env),
+        service.releaseCommand === undefined ? null : JSON.stringify(service.releaseCommand),
+      );
+  }
+
+  #toRelease(row: Row | undefined): Release | undefined {
+    if (!row) return undefined;
+    const services = this.#db
+      .prepare<[number], ServiceRow>('SELECT * FROM release_services WHERE release_id = ? ORDER BY service')
+      .all(row.id);
+    return {
+      id: row.id,
+      appId: row.app_id,
+      app: row.app,
+      number: row.number,
+      state: row.state,
+      cause: row.cause,
+      source: JSON.parse(row.source) as ReleaseSource,
+      fromNumber: row.from_number ?? undefined,
+      buildId: row.build_id ?? undefined,
+      services: services.map(toService),
+      config: JSON.parse(row.config) as Record<string, string>,
+      by: row.made_by,
+      createdAt: row.created_at,
+    };
+  }
+}
+
+function toService(row: ServiceRow): ReleaseService {
+  return {
+    service: row.service,
+    commit: row.commit_sha,
+    image: { repository: row.repository, digest: row.digest },
+    contentKey: row.content_key,
+    processes: (JSON.parse(row.processes) as Process[]).map((process) => ({
+      ...process,
+      command: process.command,
+      port: process.port,
+    })),
+    env: JSON.parse(row.env) as Record<string, string>,
+    releaseCommand: row.release_command === null ? undefined : (JSON.parse(row.release_command) as string[]),
+  };
+}
