@@ -1,4 +1,5 @@
 import type { Process } from './process.ts';
+import type { TreeEntry } from './tree.ts';
 
 export type ArtifactKind = 'dockerfile' | 'binary' | 'static' | 'plain' | 'war' | 'jar' | 'php' | 'python' | 'node';
 
@@ -8,6 +9,16 @@ export interface PlacedFile {
   to: string;
   /** Path in the commit. */
   from: string;
+  /** Mode in the image; undefined: as in the commit. A program that was committed without its x bit gets it here. */
+  mode?: TreeEntry['mode'];
+}
+
+/** What planning needs to know of a base of the operator's catalogue. */
+export interface BaseFacts {
+  /** Where artifacts are laid, `/srv/www`; undefined: `/app`. */
+  into?: string | undefined;
+  /** Whether the base has `/bin/sh`. */
+  shell: boolean;
 }
 
 /** How the image of a service is made. */
@@ -42,13 +53,25 @@ export interface ServicePlan {
   /** For people: `static Linux program hello (amd64)`. */
   found: string;
   image: ImagePlan;
-  /** Tree ids of the paths whose change counts as this service's change. */
+  /** Ids of the trees and blobs that the image is made from, in the order of their paths; a part of its content key. */
   watch: string[];
   /** From dinp.yml, Procfile or the artifact; always at least one. `port: undefined` in `web` means: take what the image EXPOSEs, else 8080. */
   processes: Process[];
   env: Record<string, string>;
   releaseCommand: string[] | undefined;
   timeoutMs: number | undefined;
+  /** Repository of the image within the registry; undefined: named after the app (and service). */
+  repository: string | undefined;
+  /** false: an image is made and nothing is run. */
+  deploys: boolean;
+}
+
+/** How many images of an app stay in the registry; undefined: the server's default. */
+export interface KeepRules {
+  branch?: number | undefined;
+  commits?: number | undefined;
+  tags?: number | undefined;
+  days?: number | undefined;
 }
 
 export interface DeployPlan {
@@ -56,6 +79,7 @@ export interface DeployPlan {
   /** Target by name, where dinp.yml asks for one. */
   target: string | undefined;
   domains: string[];
+  keep: KeepRules;
   /** Lines that the pusher should read: ignored files, assumptions. */
   notes: string[];
 }

@@ -21,7 +21,12 @@ export interface Tree {
   readonly entries: readonly TreeEntry[];
   /** The entry at exactly this path, if there is one. */
   find(path: string): TreeEntry | undefined;
-  /** The first `limit` bytes of a blob (all of it where it is shorter). */
+  /**
+   * Object id of a folder (`.` for the root): equal ids mean equal names, modes and contents below it; undefined where
+   * there is no such folder.
+   */
+  treeId(path: string): string | undefined;
+  /** The first `limit` bytes of a blob (all of it where it is shorter). Calls at the same time are answered in one go. */
   head(entry: TreeEntry, limit: number): Promise<Buffer>;
   /** The whole blob as a stream of bytes, for content that may be large. */
   stream(entry: TreeEntry): AsyncIterable<Buffer>;
