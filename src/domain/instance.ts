@@ -43,6 +43,14 @@ export interface RunningInstance {
   restarts: number;
   /** Host port bound to it. */
   hostPort: number | undefined;
+  /** When it last exited, where the engine knows. */
+  exitedAt?: number | undefined;
+  /** true where the kernel killed it for using more than its memory limit. */
+  outOfMemory?: boolean;
+  /** Its own IP address, reachable from the engine's machine, where it has one. */
+  address?: string | undefined;
+  /** argv of the image's HEALTHCHECK, where it has one that may be run by others too. */
+  healthCommand?: string[] | undefined;
 }
 
 /** The name of an instance's unit and container; unique on a host. */

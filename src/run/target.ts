@@ -23,6 +23,13 @@ export interface ExecStreams {
   signal: AbortSignal;
 }
 
+/** A TCP socket that waits for connections, as seen from inside an instance. */
+export interface Listener {
+  /** `0.0.0.0`, `127.0.0.1`, `::`, … */
+  address: string;
+  port: number;
+}
+
 /**
  * What keeps instances running: the Docker Engine itself, systemd units, or (emit) somebody who takes the files.
  * Every call is safe to repeat: a pipeline that died half way runs again.
@@ -41,6 +48,10 @@ export interface Target {
   remove(instances: { name: string; stopMs: number }[]): Promise<void>;
   /** What of this server's instances is really there, of one app or of all. @throws DinpError unavailable, never an empty list for an engine that does not answer */
   list(app?: string): Promise<RunningInstance[]>;
+  /** One instance as `list` gives it, where the engine can say that cheaper than by listing. */
+  find?(instance: string): Promise<RunningInstance | undefined>;
+  /** The TCP sockets that an instance listens on; undefined where that cannot be seen. */
+  listeners?(instance: string): Promise<Listener[] | undefined>;
   logs(instances: string[], options: LogOptions): AsyncIterable<LogLine>;
   /** Runs a command inside a running instance; resolves to its exit status. */
   exec(instance: string, command: string[], streams: ExecStreams): Promise<number>;
