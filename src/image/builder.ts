@@ -1,5 +1,5 @@
-import type { ImagePlan } from '../domain/plan.ts';
 import type { ImageRef } from '../domain/image-ref.ts';
+import type { ImagePlan } from '../domain/plan.ts';
 import type { Tree } from '../domain/tree.ts';
 
 export interface ImageRequest {

@@ -1,0 +1,58 @@
+import { isLoopback } from './image-name.ts';
+import type { RegistryOptions } from './registry.ts';
+import { RegistryClient } from './registry.ts';
+import type { Credentials } from './registry-auth.ts';
+
+export interface RegistriesOptions {
+  /** Ours, where images are pushed; its `address` is the one that this machine and its engine use. */
+  own: RegistryOptions;
+  /** Where hosts pull from, when that is another address of the same registry. */
+  pullAddress?: string | undefined;
+  /** Registries with private base images. */
+  others?: readonly RegistryOptions[] | undefined;
+}
+
+/** The registries that are known by configuration: our own, and those of private bases. */
+export class Registries {
+  readonly own: RegistryClient;
+  readonly pullAddress: string;
+  readonly #clients = new Map<string, RegistryClient>();
+  readonly #credentials = new Map<string, Credentials>();
+
+  constructor(options: RegistriesOptions) {
+    this.own = new RegistryClient(options.own);
+    this.pullAddress = options.pullAddress ?? options.own.address;
+    for (const other of options.others ?? []) this.#add(new RegistryClient(other), other);
+    this.#add(this.own, options.own);
+  }
+
+  #add(client: RegistryClient, options: RegistryOptions): void {
+    this.#clients.set(client.address, client);
+    if (options.credentials !== undefined) this.#credentials.set(client.address, options.credentials);
+  }
+
+  /** A client for a host that is configured or on this machine; others (public hubs) are left to the engine. */
+  find(host: string): RegistryClient | undefined {
+    if (host === this.pullAddress) return this.own;
+    const known = this.#clients.get(host);
+    if (known !== undefined || !isLoopback(host)) return known;
+    const client = new RegistryClient({ address: host });
+    this.#clients.set(host, client);
+    return client;
+  }
+
+  /** What the engine is told for a pull from, or a push to, that host. */
+  credentialsFor(host: string): Credentials | undefined {
+    return this.#credentials.get(host === this.pullAddress ? this.own.address : host);
+  }
+
+  /** All credentials by host, as X-Registry-Config takes them. */
+  credentials(): Record<string, Credentials> {
+    return Object.fromEntries(this.#credentials);
+  }
+
+  /** Ends the kept connections. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#clients.values()].map((client) => client.close()));
+  }
+}
