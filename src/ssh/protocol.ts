@@ -1,4 +1,7 @@
 import type { Identity } from '../domain/identity.ts';
+import type { PushOutcome, RefCommand } from '../domain/ref-command.ts';
+
+export type { PushOutcome, RefCommand };
 
 /**
  * What the processes that face clients (SSH workers, the `dinp` command) and the control process say to each other.
@@ -7,25 +10,6 @@ import type { Identity } from '../domain/identity.ts';
  * unacknowledged output under way, so a stalled reader costs no memory and holds up nobody else.
  */
 export const OUTPUT_WINDOW = 256 * 1024;
-
-/** One ref command of a push as git hands it to hooks. */
-export interface RefCommand {
-  old: string;
-  new: string;
-  ref: string;
-}
-
-/** What a push came to, as receive-pack's hooks and exit status show it. */
-export interface PushOutcome {
-  /** Ref commands that post-receive saw: they have happened. Empty when it did not run. */
-  applied: RefCommand[];
-  /** Ref commands that pre-receive saw; empty when the push had no commands (up-to-date, dry run). */
-  asked: RefCommand[];
-  /** Push options (`-o`), in order. */
-  options: string[];
-  /** receive-pack's exit status. */
-  status: number;
-}
 
 /** `key`: whom does this public key stand for? Replied with KeyReply. */
 export interface KeyRequest { kind: 'key'; fingerprint: string }
@@ -54,7 +38,11 @@ export interface JudgeRequest {
   /** Everything that pre-receive saw of this push, so that one ref can be judged among the others. */
   asked: RefCommand[];
   options: string[];
-  /** What hooks of this push need git to look at new objects with (GIT_QUARANTINE_PATH, GIT_OBJECT_DIRECTORY …). */
+  /**
+   * Where the pushed objects wait until pre-receive has agreed: git sees them with this as GIT_OBJECT_DIRECTORY and the
+   * repository's own `objects` in GIT_ALTERNATE_OBJECT_DIRECTORIES. undefined once they are part of the repository.
+   */
+  quarantine: string | undefined;
   identity: Identity;
 }
 export interface JudgeReply {

@@ -1,0 +1,94 @@
+import { createServer } from 'node:net';
+import type { App } from '../domain/app.ts';
+import { DinpError } from '../domain/errors.ts';
+import { instanceName } from '../domain/instance.ts';
+import type { Release } from '../domain/release.ts';
+import type { Store } from '../store/store.ts';
+import { WEB } from './instances.ts';
+
+export interface AddressSettings {
+  /** This machine as visitors reach it. */
+  address: string;
+  /** `localhost` for `http://blog.localhost`. */
+  domain: string | undefined;
+  /** Port where the router serves host names; undefined without a router. */
+  routerPort: number | undefined;
+  /** Inclusive. */
+  appPorts: [number, number];
+  /** Inclusive. */
+  instancePorts: [number, number];
+}
+
+/** Where apps are reached, and which ports of the host they hold. */
+export class Addresses {
+  readonly #store: Store;
+  readonly #settings: AddressSettings;
+
+  constructor(store: Store, settings: AddressSettings) {
+    this.#store = store;
+    this.#settings = settings;
+  }
+
+  /** Host names of an app: under the server's domain first, then its own. */
+  hosts(app: App): string[] {
+    const { domain } = this.#settings;
+    return [...(domain === undefined ? [] : [`${app.name}.${domain}`]), ...this.#store.domains.list(app.id)];
+  }
+
+  /** Addresses for people, best first; empty where the app has no web process. */
+  list(app: App, release: Release): string[] {
+    const web = release.services.flatMap((service) => service.processes).some((process) => process.name === WEB && process.port !== undefined);
+    if (!web) return [];
+    const { routerPort, address } = this.#settings;
+    if (routerPort === undefined) {
+      const port = this.#store.ports.find(this.#firstWeb(release));
+      return port === undefined ? [] : [`http://127.0.0.1:${port}`];
+    }
+    const suffix = routerPort === 80 ? '' : `:${routerPort}`;
+    const own = app.port === undefined ? [] : [`http://${address}:${app.port}`];
+    return [...this.hosts(app).map((host) => `http://${host}${suffix}`), ...own];
+  }
+
+  /** true: the address stays the same from release to release. */
+  get stable(): boolean {
+    return this.#settings.routerPort !== undefined;
+  }
+
+  /** Gives the app its stable port, once and for good. @throws DinpError unavailable when the range is used up */
+  async ensureAppPort(app: App): Promise<number> {
+    if (app.port !== undefined) return app.port;
+    const taken = new Set(this.#store.apps.list().map((other) => other.port));
+    const port = await freePort(this.#settings.appPorts, taken, 'ports.apps');
+    this.#store.apps.setPort(app.id, port);
+    return port;
+  }
+
+  /** Gives each instance a port of the host that nothing else listens on; those that have one keep it. */
+  async ensureInstancePorts(app: App, instances: string[]): Promise<void> {
+    for (const instance of instances) {
+      if (this.#store.ports.find(instance) !== undefined) continue;
+      const port = await freePort(this.#settings.instancePorts, this.#store.ports.taken(), 'ports.instances');
+      this.#store.ports.take(app.id, instance, port);
+    }
+  }
+
+  #firstWeb(release: Release): string {
+    const service = release.services.find((candidate) => candidate.processes.some((process) => process.name === WEB))!;
+    return instanceName(release.app, service.service, WEB, release.number, 1);
+  }
+}
+
+async function freePort([low, high]: [number, number], taken: Set<number | undefined>, setting: string): Promise<number> {
+  for (let port = low; port <= high; port++) {
+    if (!taken.has(port) && (await canListen(port))) return port;
+  }
+  throw new DinpError('unavailable', `all ports from ${low} to ${high} are in use.`, { hint: `Widen ${setting} in the config and restart the server.` });
+}
+
+function canListen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', () => resolve(false));
+    probe.listen({ port, exclusive: true }, () => probe.close(() => resolve(true)));
+  });
+}

@@ -1,0 +1,210 @@
+import type { App } from '../domain/app.ts';
+import { DinpError } from '../domain/errors.ts';
+import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
+import type { Release } from '../domain/release.ts';
+import type { Router } from '../router/router.ts';
+import type { Target } from '../run/target.ts';
+import type { Store } from '../store/store.ts';
+import type { Addresses } from './addresses.ts';
+import { findProcess, formationOf, type InstanceSettings, planInstance, planInstances, WEB } from './instances.ts';
+import { Locks } from './lock.ts';
+import type { Progress } from './progress.ts';
+
+export interface RolloutParts {
+  store: Store;
+  addresses: Addresses;
+  router: Router | undefined;
+  /** @throws DinpError config for a target this server does not have */
+  target(name: string | undefined): Target;
+  /** Waits until an instance may get traffic. @throws DinpError start-failed with its last log lines */
+  waitHealthy(target: Target, spec: InstanceSpec, progress: (line: string) => void, signal: AbortSignal): Promise<void>;
+  /** Writes the unit files of a release where operators find them. */
+  emitUnits(release: Release, specs: InstanceSpec[]): Promise<void>;
+  pullRepository(repository: string): string;
+}
+
+/**
+ * Makes releases the live ones: new instances start beside the old, are checked, get the traffic, and only then the
+ * old ones stop. Whatever fails or dies before the release is recorded as live leaves the old one serving.
+ */
+export class Rollouts {
+  readonly #parts: RolloutParts;
+  readonly #locks = new Locks();
+
+  constructor(parts: RolloutParts) {
+    this.#parts = parts;
+  }
+
+  /** Runs `work` while nobody else changes what runs of the app. */
+  exclusively<T>(app: App, progress: Progress, work: () => Promise<T>): Promise<T> {
+    return this.#locks.hold(app.name, work, () => progress.line('Waiting for another change of this app to end …'));
+  }
+
+  /**
+   * Rolls a pending release out, under the app's lock.
+   * @throws DinpError start-failed; the release is then failed, its instances removed and the old one untouched
+   */
+  async rollOut(appId: number, release: Release, progress: Progress, signal: AbortSignal): Promise<void> {
+    const { store } = this.#parts;
+    const app = store.apps.findById(appId)!;
+    const target = this.#parts.target(app.target);
+    const specs = await this.plan(app, release);
+    await this.#parts.emitUnits(release, specs);
+    if (app.stopped || !target.runs) {
+      store.releases.makeLive(release);
+      progress.line(app.stopped ? `${app.name} is stopped; to run it: dinp start ${app.name}` : `Unit files are ready: dinp units show ${app.name}`);
+      return;
+    }
+    try {
+      await this.#runReleaseCommands(target, app, release, progress, signal);
+      await this.#startHealthy(target, specs, progress, signal);
+      signal.throwIfAborted();
+    } catch (error) {
+      await this.#discard(target, release, specs);
+      throw error;
+    }
+    const route = await this.#switchTraffic(app, specs, progress);
+    store.releases.makeLive(release);
+    await this.removeOthers(app, target, specs, progress);
+    if (route) progress.line(route);
+  }
+
+  /** The instances a release should have now, each with its port of the host. */
+  async plan(app: App, release: Release, formation = formationOf(release, this.#parts.store.formation.get(app.id))): Promise<InstanceSpec[]> {
+    const needPorts: string[] = [];
+    const draft = planInstances(release, formation, this.#settings(() => 0));
+    for (const spec of draft) if (spec.port) needPorts.push(spec.name);
+    await this.#parts.addresses.ensureInstancePorts(app, needPorts);
+    return planInstances(release, formation, this.#settings());
+  }
+
+  /** The first instance of a process, as one-off commands need it; holds no port. */
+  planOne(release: Release, process: string | undefined): InstanceSpec {
+    const found = findProcess(release, process);
+    return planInstance(release, found.service, found.process, 1, this.#settings((name) => this.#parts.store.ports.find(name) ?? 0));
+  }
+
+  /** Brings what runs of the app in line with its live release: starts what is missing, routes, removes the rest. */
+  async converge(app: App, progress: Progress, signal: AbortSignal, formation?: Record<string, number>): Promise<void> {
+    const target = this.#parts.target(app.target);
+    const release = app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
+    if (!target.runs) return;
+    if (!release || app.stopped) {
+      if (release) await this.#switchTraffic(app, [], progress);
+      await this.removeOthers(app, target, [], progress);
+      return;
+    }
+    const specs = await this.plan(app, release, formation);
+    await this.#parts.emitUnits(release, specs);
+    const there = new Map((await target.list(app.name)).map((instance) => [instance.name, instance]));
+    await this.#startHealthy(
+      target,
+      specs.filter((spec) => !isUp(there.get(spec.name))),
+      progress,
+      signal,
+    );
+    await this.#switchTraffic(app, specs, progress);
+    await this.removeOthers(app, target, specs, progress);
+  }
+
+  /** Removes instances of the app that are not among `keep`, and gives their ports back. */
+  async removeOthers(app: App, target: Target, keep: InstanceSpec[], progress: Progress): Promise<void> {
+    const kept = new Set(keep.map((spec) => spec.name));
+    const old = (await target.list(app.name)).filter((instance) => !kept.has(instance.name));
+    if (old.length === 0) return;
+    progress.line(`Stopping ${old.map((instance) => `${instance.process}.${instance.index} of v${instance.release}`).join(', ')}`);
+    await target.remove(old.map((instance) => ({ name: instance.name, stopMs: this.#stopMs(app, instance) })));
+    this.#parts.store.ports.release(old.map((instance) => instance.name));
+  }
+
+  /** Removes whatever a dead server left of a release that never became live. */
+  async abandon(release: Release): Promise<void> {
+    const app = this.#parts.store.apps.findById(release.appId)!;
+    const target = this.#parts.target(app.target);
+    const left = target.runs ? (await target.list(app.name)).filter((instance) => instance.release === release.number) : [];
+    await target.remove(left.map((instance) => ({ name: instance.name, stopMs: 1_000 })));
+    this.#parts.store.ports.release(left.map((instance) => instance.name));
+    this.#parts.store.releases.fail(release);
+  }
+
+  async #startHealthy(target: Target, specs: InstanceSpec[], progress: Progress, signal: AbortSignal): Promise<void> {
+    // One failure ends the wait for the others: nobody wants to watch the rest of a rollout that is lost.
+    const failed = new AbortController();
+    const either = AbortSignal.any([signal, failed.signal]);
+    const results = await Promise.allSettled(
+      specs.map(async (spec) => {
+        try {
+          await target.start(spec, { onProgress: (line) => progress.line(line), signal: either });
+          await this.#parts.waitHealthy(target, spec, (line) => progress.line(line), either);
+        } catch (error) {
+          if (!either.aborted) failed.abort(error);
+          throw error;
+        }
+      }),
+    );
+    signal.throwIfAborted();
+    if (failed.signal.aborted) throw failed.signal.reason;
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  async #runReleaseCommands(target: Target, app: App, release: Release, progress: Progress, signal: AbortSignal): Promise<void> {
+    for (const service of release.services) {
+      if (service.releaseCommand === undefined) continue;
+      progress.line(`Running the release command: ${service.releaseCommand.join(' ')}`);
+      const first = service.processes.find((process) => process.name === WEB) ?? service.processes[0]!;
+      const spec = planInstance(release, service, first, 1, this.#settings(() => 0));
+      const tail: string[] = [];
+      const onChunk = (chunk: Uint8Array): void => {
+        const text = Buffer.from(chunk).toString('utf8');
+        progress.line(text.trimEnd());
+        tail.push(...text.trimEnd().split('\n'));
+        tail.splice(0, tail.length - 20);
+      };
+      const status = await target.runOnce({ ...spec, name: `${spec.name}--release` }, service.releaseCommand, {
+        stdin: undefined,
+        onStdout: onChunk,
+        onStderr: onChunk,
+        signal,
+      });
+      signal.throwIfAborted();
+      if (status === 0) continue;
+      throw new DinpError('start-failed', `the release command of ${app.name} ended with status ${status}: ${service.releaseCommand.join(' ')}`, {
+        hint: 'Nothing was changed: the release before goes on serving. Mend the command and push again.',
+      });
+    }
+  }
+
+  /** Points the app's address at the instances; gives the line that says where that is. */
+  async #switchTraffic(app: App, specs: InstanceSpec[], progress: Progress): Promise<string | undefined> {
+    const { router, addresses, store } = this.#parts;
+    const upstreams = specs.filter((spec) => spec.process === WEB && spec.port).map((spec) => `127.0.0.1:${spec.port!.host}`);
+    const hasWeb = upstreams.length > 0 || app.port !== undefined;
+    if (!hasWeb) return undefined;
+    if (!router) return 'No router is configured: the address changes with every release.';
+    const port = await addresses.ensureAppPort(app);
+    const current = store.apps.findById(app.id)!;
+    await router.setRoute({ app: app.name, hosts: addresses.hosts(current), port, upstreams });
+    if (upstreams.length > 0) progress.line(`Traffic goes to ${specs[0]!.app} v${specs[0]!.release}`);
+    return undefined;
+  }
+
+  async #discard(target: Target, release: Release, specs: InstanceSpec[]): Promise<void> {
+    this.#parts.store.releases.fail(release);
+    await target.remove(specs.map((spec) => ({ name: spec.name, stopMs: Math.min(spec.stopMs, 5_000) })));
+    this.#parts.store.ports.release(specs.map((spec) => spec.name));
+  }
+
+  #stopMs(app: App, instance: RunningInstance): number {
+    const release = this.#parts.store.releases.find(app.id, instance.release);
+    const process = release?.services.flatMap((service) => service.processes).find((candidate) => candidate.name === instance.process);
+    return process?.stopMs ?? 10_000;
+  }
+
+  #settings(hostPort = (name: string): number => this.#parts.store.ports.find(name)!): InstanceSettings {
+    return { pullRepository: this.#parts.pullRepository, hostPort };
+  }
+}
+
+function isUp(instance: RunningInstance | undefined): boolean {
+  return instance?.state === 'running';
+}
