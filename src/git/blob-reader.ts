@@ -8,6 +8,9 @@ import { canceled, type GitCommand, gitFailure, type StartedGit, startGit } from
  * which costs a few milliseconds, can be left half read, and streams at the reader's pace.
  */
 const SMALL = 1024 * 1024;
+/** How far streamAll reads ahead: enough to hide the way to git and back, little enough to hold. */
+const AHEAD_BLOBS = 64;
+const AHEAD_BYTES = 4 * 1024 * 1024;
 
 /** Reads the blobs of one repository in bounded memory, whatever their size. */
 export class BlobReader {
@@ -37,6 +40,23 @@ export class BlobReader {
   async *stream(entry: TreeEntry): AsyncGenerator<Buffer> {
     if (entry.size > SMALL) yield* this.#large(entry);
     else if (entry.size > 0) yield await this.#small(entry);
+  }
+
+  /** The blobs of many entries in turn, small ones asked for before their turn comes. */
+  async *streamAll(entries: Iterable<TreeEntry>): AsyncGenerator<{ entry: TreeEntry; content: AsyncIterable<Buffer> }> {
+    const ahead: { entry: TreeEntry; content: AsyncIterable<Buffer> }[] = [];
+    let bytes = 0;
+    for (const entry of entries) {
+      const small = entry.size > 0 && entry.size <= SMALL;
+      ahead.push({ entry, content: small ? later(this.#small(entry)) : this.stream(entry) });
+      bytes += small ? entry.size : 0;
+      while (ahead.length > AHEAD_BLOBS || bytes > AHEAD_BYTES) {
+        const next = ahead.shift()!;
+        bytes -= next.entry.size <= SMALL ? next.entry.size : 0;
+        yield next;
+      }
+    }
+    yield* ahead;
   }
 
   /** Ends the processes; reads under way fail. */
@@ -82,6 +102,14 @@ export class BlobReader {
     if (this.#source.signal?.aborted) throw canceled(this.#source.signal);
     if (this.#closed) throw new Error('the tree is closed');
   }
+}
+
+/** A promised blob as a stream of one chunk. A failure shows when its turn comes, and is nobody's if it never does. */
+function later(content: Promise<Buffer>): AsyncIterable<Buffer> {
+  content.catch(() => {});
+  return (async function* () {
+    yield await content;
+  })();
 }
 
 interface Waiting {

@@ -35,6 +35,7 @@ export async function openCommitTree(source: TreeSource): Promise<CommitTree> {
     treeId: (path) => (path === '.' ? source.oid : folders.get(path)),
     head: (entry, limit) => blobs.head(entry, limit),
     stream: (entry) => blobs.stream(entry),
+    streamAll: (entries) => blobs.streamAll(entries),
     [Symbol.asyncDispose]: () => blobs.close(),
   };
 }

@@ -75,6 +75,25 @@ test('many reads at once and binary content of every size come back in order', a
   }
 });
 
+test('streamAll gives every blob in order, also where it is left early', async () => {
+  const contents = Array.from({ length: 300 }, (_, i) => randomBytes(i % 50 === 7 ? 1_200_000 : i * 40));
+  const { app, sha } = await committed(
+    Object.fromEntries(contents.map((content, i) => [`f${String(i).padStart(3, '0')}`, content])),
+  );
+  await using tree = await repositories.openTree(app, sha);
+  let i = 0;
+  for await (const { entry, content } of tree.streamAll(tree.entries)) {
+    assert.equal(entry, tree.entries[i]);
+    assert.ok((await read(content)).equals(contents[i++]!), entry.path);
+  }
+  assert.equal(i, 300);
+  for await (const { content } of tree.streamAll(tree.entries)) {
+    await read(content);
+    break;
+  }
+  assert.equal((await tree.head(tree.entries[1]!, 100)).length, 40);
+});
+
 test('submodules are refused with what to type', async () => {
   const { app, sha } = await committed({ a: '1', 'lib/sub': { mode: '160000', content: '1'.repeat(40) } });
   await assert.rejects(repositories.openTree(app, sha), {
@@ -146,6 +165,8 @@ test('a tree that unfolds without end is left', { timeout: 60_000 }, async () =>
     'x',
     oid,
   ]).trim();
+  git(path, ['update-ref', 'refs/heads/main', commit]);
+  git(path, ['repack', '-adq']);
   await assert.rejects(repositories.openTree(app, commit), {
     code: 'refused',
     message: 'The commit has more than 1000000 files.',
@@ -192,7 +213,16 @@ test('a blob of 300 MB is streamed in little memory', { timeout: 120_000 }, asyn
   // Incompressible, as a large artifact is.
   const importer = spawn(
     GIT,
-    [`--git-dir=${path}`, '-c', 'core.bigFileThreshold=16m', 'fast-import', '--force', '--quiet'],
+    [
+      `--git-dir=${path}`,
+      '-c',
+      'core.bigFileThreshold=16m',
+      '-c',
+      'core.compression=0',
+      'fast-import',
+      '--force',
+      '--quiet',
+    ],
     { stdio: ['pipe', 'inherit', 'inherit'] },
   );
   const ended = new Promise((resolve) => importer.on('close', resolve));

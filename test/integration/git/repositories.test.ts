@@ -38,7 +38,10 @@ test('release refs are kept out of sight of clients', async () => {
   const sha = commitFiles(path, { a: '1' });
   await repositories.keepRef('hidden', 1, sha);
   assert.equal(await repositories.readRef('hidden', 'refs/dinp/releases/1'), sha);
-  assert.deepEqual(git(path, ['-c', 'protocol.allow=always', 'ls-remote', path]).trim().split('\n'), [`${sha}\tHEAD`, `${sha}\trefs/heads/main`]);
+  assert.deepEqual(git(path, ['-c', 'protocol.allow=always', 'ls-remote', path]).trim().split('\n'), [
+    `${sha}\tHEAD`,
+    `${sha}\trefs/heads/main`,
+  ]);
   await repositories.dropRef('hidden', 1);
   await repositories.dropRef('hidden', 1);
   assert.equal(await repositories.readRef('hidden', 'refs/dinp/releases/1'), undefined);
