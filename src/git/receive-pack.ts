@@ -1,4 +1,4 @@
-import { dirname } from 'node:path';
+import { gitEnvironment } from './environment.ts';
 
 /** The two git programs that a client may start over SSH. */
 export type GitService = 'git-receive-pack' | 'git-upload-pack';
@@ -24,7 +24,7 @@ const GIT_PROTOCOL = /^version=[012]$/;
 
 /**
  * The command line and the whole environment of `git receive-pack` or `git upload-pack`. Settings travel as
- * GIT_CONFIG_* variables, so that every child of git (index-pack, hooks) has them too and no file is read.
+ * GIT_CONFIG_* variables: they win over a repository's own file, and every child of git (index-pack, hooks) has them.
  * @param protocol what the client asked for in GIT_PROTOCOL; anything but `version=0..2` is dropped
  */
 export function gitServiceCommand(
@@ -34,12 +34,9 @@ export function gitServiceCommand(
   protocol?: string,
 ): GitCommand {
   const env: Record<string, string> = {
-    PATH: `${dirname(settings.git)}:/usr/local/bin:/usr/bin:/bin`,
+    ...gitEnvironment(),
+    // Hooks are sh, and sh counts bytes in this one.
     LC_ALL: 'C',
-    GIT_CONFIG_NOSYSTEM: '1',
-    GIT_CONFIG_GLOBAL: '/dev/null',
-    GIT_NO_REPLACE_OBJECTS: '1',
-    GIT_TERMINAL_PROMPT: '0',
     ...configEnvironment(service === 'git-receive-pack' ? receiveConfig(settings) : UPLOAD_CONFIG),
   };
   if (protocol !== undefined && GIT_PROTOCOL.test(protocol)) env.GIT_PROTOCOL = protocol;

@@ -12,8 +12,13 @@ export type { PushOutcome, RefCommand };
 export const OUTPUT_WINDOW = 256 * 1024;
 
 /** `key`: whom does this public key stand for? Replied with KeyReply. */
-export interface KeyRequest { kind: 'key'; fingerprint: string }
-export interface KeyReply { identity: Identity | undefined }
+export interface KeyRequest {
+  kind: 'key';
+  fingerprint: string;
+}
+export interface KeyReply {
+  identity: Identity | undefined;
+}
 
 /** `open`: may this identity use git on this app? Creates the app where first pushes may. Replied with OpenReply. */
 export interface OpenRequest {
@@ -54,7 +59,12 @@ export interface JudgeReply {
 }
 
 /** `settle`: the push is over for git; deploys what it brought. Answered with Output and Exit. */
-export interface SettleRequest { kind: 'settle'; app: string; identity: Identity; outcome: PushOutcome }
+export interface SettleRequest {
+  kind: 'settle';
+  app: string;
+  identity: Identity;
+  outcome: PushOutcome;
+}
 
 /** `command`: a command line of the `dinp` program or of `ssh dinp@host …`. Answered with Output and Exit. */
 export interface CommandRequest {
