@@ -1,0 +1,135 @@
+import { readFileSync } from 'node:fs';
+import { DinpError } from '../domain/errors.ts';
+import type { InstanceSpec } from '../domain/instance.ts';
+import {
+  cleanUpCommand,
+  prepareCommand,
+  type RunUnitOptions,
+  runCommand,
+  stopCommand,
+  stopSeconds,
+} from './docker-command.ts';
+import { splitEnvironment } from './environment.ts';
+import { loadTemplate, type UnitTemplate } from './template.ts';
+import type { UnitFile } from './unit-file.ts';
+import { encodeArgv } from './values.ts';
+import type { ExecWord } from './words.ts';
+
+export type UnitKind = 'systemd' | 'fleet';
+
+/** Where instances may run, for fleet. */
+export interface FleetOptions {
+  /** `key=value` each; a machine must have all of them. */
+  machineMetadata: string[];
+}
+
+/** fleet refuses a unit with a longer line. */
+const MAX_FLEET_LINE_BYTES = 2048;
+const PULL_SECONDS = 600;
+/** What the engine may take, beyond the grace period, to kill and remove a container. */
+const STOP_MARGIN_SECONDS = 20;
+
+/** Renders the run units of instances; made once, with the templates of a folder. */
+export class RunUnits {
+  readonly #templates: Record<UnitKind, UnitTemplate>;
+  readonly #options: RunUnitOptions;
+
+  /**
+   * @param templateFolder folder with `systemd-run.service.hbs`, `fleet-run.service.hbs`, `run.partial.hbs`
+   * @throws DinpError config for options that no unit can hold
+   */
+  constructor(templateFolder: string, options: RunUnitOptions) {
+    checkOptions(options);
+    const read = (file: string) => readFileSync(`${templateFolder}/${file}`, 'utf8');
+    const partials = { run: read('run.partial.hbs') };
+    this.#options = options;
+    this.#templates = {
+      systemd: loadTemplate('systemd-run', read('systemd-run.service.hbs'), partials),
+      fleet: loadTemplate('fleet-run', read('fleet-run.service.hbs'), partials),
+    };
+  }
+
+  /**
+   * The unit file of each instance. No config value is in it: those are in the files that environmentFiles() gives,
+   * which must be on the machine before the unit starts.
+   * @throws DinpError refused for values that cannot be carried (control characters in a command, lines too long)
+   */
+  render(specs: InstanceSpec[], kind: UnitKind, fleet: FleetOptions = { machineMetadata: [] }): UnitFile[] {
+    return specs.map((spec) => ({
+      name: `${spec.name}.service`,
+      text: checkLines(kind, spec, this.#templates[kind](this.#values(spec, kind, fleet))),
+    }));
+  }
+
+  #values(spec: InstanceSpec, kind: UnitKind, fleet: FleetOptions): Record<string, unknown> {
+    const { docker, server, environmentFolder } = this.#options;
+    const { systemdFile } = splitEnvironment(spec, environmentFolder);
+    const run = runCommand(spec, this.#options);
+    const { words, variables } = kind === 'fleet' ? shorten(run) : { words: run, variables: [] };
+    return {
+      description: `dinp: ${spec.app} v${spec.release}, ${spec.process} ${spec.index}`,
+      name: spec.name,
+      variables,
+      environmentFiles: systemdFile === undefined ? [] : [{ path: systemdFile.path }],
+      prepare: prepareCommand(spec, docker),
+      run: words,
+      stop: stopCommand(spec, docker),
+      cleanUp: cleanUpCommand(spec, docker),
+      startSeconds: PULL_SECONDS,
+      stopSeconds: stopSeconds(spec) + STOP_MARGIN_SECONDS,
+      graceSeconds: stopSeconds(spec),
+      server,
+      app: spec.app,
+      release: spec.release,
+      service: spec.service,
+      process: spec.process,
+      index: spec.index,
+      hostPort: spec.port?.host,
+      // All instances of the process and release: each on a machine of its own.
+      conflicts: spec.name.replace(/--\d+$/, '--*.service'),
+      machineMetadata: fleet.machineMetadata,
+    };
+  }
+}
+
+/** Moves the longest words of a command into variables of the unit until its line is short enough for fleet. */
+function shorten(command: string[]): { words: ExecWord[]; variables: { name: string; value: string }[] } {
+  const words: ExecWord[] = [...command];
+  const variables: { name: string; value: string }[] = [];
+  const lineBytes = () => Buffer.byteLength(`ExecStart=${encodeArgv(words)}`);
+  while (lineBytes() > MAX_FLEET_LINE_BYTES) {
+    const longest = words
+      .map((word, index) => ({ index, size: typeof word === 'string' && index > 0 ? Buffer.byteLength(word) : 0 }))
+      .reduce((a, b) => (b.size > a.size ? b : a));
+    // A variable is no shorter than this: nothing is left to gain.
+    if (longest.size < '${DINP_WORD_99}'.length) break;
+    const name = `DINP_WORD_${variables.length + 1}`;
+    variables.push({ name, value: words[longest.index] as string });
+    words[longest.index] = { variable: name };
+  }
+  return { words, variables };
+}
+
+function checkLines(kind: UnitKind, spec: InstanceSpec, text: string): string {
+  if (kind === 'systemd') return text;
+  const long = text.split('\n').find((line) => Buffer.byteLength(line) > MAX_FLEET_LINE_BYTES);
+  if (long === undefined) return text;
+  const key = long.slice(0, long.indexOf('='));
+  throw new DinpError(
+    'refused',
+    `The unit of ${spec.name} has a ${key} line of ${Buffer.byteLength(long)} bytes; fleet takes 2048.`,
+    { hint: 'Shorten the command or the variable, or put the value into config: dinp config set.' },
+  );
+}
+
+function checkOptions({ docker, server, environmentFolder }: RunUnitOptions): void {
+  if (!/^[A-Za-z0-9._-]+$/.test(server)) {
+    throw new DinpError('config', `${JSON.stringify(server)} cannot be the server's name in units.`, {
+      hint: 'Use letters, digits, ".", "_" and "-".',
+    });
+  }
+  for (const path of [docker, environmentFolder]) {
+    if (/^\/[A-Za-z0-9._/@+-]+$/.test(path)) continue;
+    throw new DinpError('config', `${JSON.stringify(path)} is no absolute path that units can use.`);
+  }
+}
