@@ -47,9 +47,14 @@ export function parseAppName(name: string): string {
   });
 }
 
-/** Checks a process or service name: the grammar of app names, at most 30 characters. @throws DinpError usage */
+/** The grammar of app names, at most 30 characters. */
+export function isProcessName(name: string): boolean {
+  return NAME.test(name) && name.length <= MAX_PROCESS_NAME;
+}
+
+/** Checks a process or service name. @throws DinpError usage */
 export function parseProcessName(name: string): string {
-  if (NAME.test(name) && name.length <= MAX_PROCESS_NAME) return name;
+  if (isProcessName(name)) return name;
   throw new DinpError('usage', `"${printable(name)}" cannot be a process name.`, {
     hint: `Use lower-case letters, digits and single hyphens, at most ${MAX_PROCESS_NAME} characters, such as "web".`,
   });

@@ -66,20 +66,11 @@ export interface ServicePlan {
   deploys: boolean;
 }
 
-/** How many images of an app stay in the registry; undefined: the server's default. */
-export interface KeepRules {
-  branch?: number | undefined;
-  commits?: number | undefined;
-  tags?: number | undefined;
-  days?: number | undefined;
-}
-
 export interface DeployPlan {
   services: ServicePlan[];
   /** Target by name, where dinp.yml asks for one. */
   target: string | undefined;
   domains: string[];
-  keep: KeepRules;
   /** Lines that the pusher should read: ignored files, assumptions. */
   notes: string[];
 }
