@@ -37,7 +37,9 @@ export class Addresses {
 
   /** Addresses for people, best first; empty where the app has no web process. */
   list(app: App, release: Release): string[] {
-    const web = release.services.flatMap((service) => service.processes).some((process) => process.name === WEB && process.port !== undefined);
+    const web = release.services
+      .flatMap((service) => service.processes)
+      .some((process) => process.name === WEB && process.port !== undefined);
     if (!web) return [];
     const { routerPort, address } = this.#settings;
     if (routerPort === undefined) {
@@ -78,11 +80,17 @@ export class Addresses {
   }
 }
 
-async function freePort([low, high]: [number, number], taken: Set<number | undefined>, setting: string): Promise<number> {
+async function freePort(
+  [low, high]: [number, number],
+  taken: Set<number | undefined>,
+  setting: string,
+): Promise<number> {
   for (let port = low; port <= high; port++) {
     if (!taken.has(port) && (await canListen(port))) return port;
   }
-  throw new DinpError('unavailable', `all ports from ${low} to ${high} are in use.`, { hint: `Widen ${setting} in the config and restart the server.` });
+  throw new DinpError('unavailable', `all ports from ${low} to ${high} are in use.`, {
+    hint: `Widen ${setting} in the config and restart the server.`,
+  });
 }
 
 function canListen(port: number): Promise<boolean> {

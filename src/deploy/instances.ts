@@ -1,6 +1,6 @@
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
-import { instanceName, type InstanceSpec } from '../domain/instance.ts';
+import { type InstanceSpec, instanceName } from '../domain/instance.ts';
 import type { Process } from '../domain/process.ts';
 import type { Release, ReleaseService } from '../domain/release.ts';
 
@@ -22,10 +22,16 @@ export function formationOf(release: Release, scaled: Record<string, number>): R
 }
 
 /** The instances that a release should run as, in the order of its services and processes. */
-export function planInstances(release: Release, formation: Record<string, number>, settings: InstanceSettings): InstanceSpec[] {
+export function planInstances(
+  release: Release,
+  formation: Record<string, number>,
+  settings: InstanceSettings,
+): InstanceSpec[] {
   return release.services.flatMap((service) =>
     service.processes.flatMap((process) =>
-      Array.from({ length: formation[process.name] ?? process.instances }, (_, i) => planInstance(release, service, process, i + 1, settings)),
+      Array.from({ length: formation[process.name] ?? process.instances }, (_, i) =>
+        planInstance(release, service, process, i + 1, settings),
+      ),
     ),
   );
 }
@@ -58,7 +64,9 @@ export function planInstance(
     secrets: release.config,
     memoryBytes: process.memoryBytes,
     port,
-    volumes: Object.fromEntries(Object.entries(process.volumes).map(([volume, path]) => [volumeName(release.app, volume), path])),
+    volumes: Object.fromEntries(
+      Object.entries(process.volumes).map(([volume, path]) => [volumeName(release.app, volume), path]),
+    ),
     health: process.health,
     stopMs: process.stopMs,
   };
@@ -72,7 +80,10 @@ export function volumeName(app: string, volume: string): string {
 /** The service and process of a release by process name; `web`, or the first one, where none is named. */
 export function findProcess(release: Release, name: string | undefined): { service: ReleaseService; process: Process } {
   const all = release.services.flatMap((service) => service.processes.map((process) => ({ service, process })));
-  const found = name === undefined ? (all.find(({ process }) => process.name === WEB) ?? all[0]) : all.find(({ process }) => process.name === name);
+  const found =
+    name === undefined
+      ? (all.find(({ process }) => process.name === WEB) ?? all[0])
+      : all.find(({ process }) => process.name === name);
   if (found) return found;
   throw new DinpError('not-found', `${release.app} v${release.number} has no process ${name}.`, {
     hint: `It has: ${all.map(({ process }) => process.name).join(', ')}.`,
@@ -84,7 +95,9 @@ export function checkFormation(app: App, release: Release, formation: Record<str
   for (const [name, count] of Object.entries(formation)) {
     findProcess(release, name);
     if (Number.isInteger(count) && count >= 0 && count <= 100) continue;
-    throw new DinpError('usage', `${name}=${count} is no number of instances.`, { hint: `Use 0 to 100: dinp scale ${app.name} ${name}=2` });
+    throw new DinpError('usage', `${name}=${count} is no number of instances.`, {
+      hint: `Use 0 to 100: dinp scale ${app.name} ${name}=2`,
+    });
   }
 }
 

@@ -45,7 +45,10 @@ export function judgePush(context: PushContext): Verdict {
   const unknown = context.options.filter((option) => !(option in PUSH_OPTIONS));
   if (unknown.length > 0) {
     const list = Object.entries(PUSH_OPTIONS).map(([name, what]) => `    -o ${name.padEnd(9)} ${what}`);
-    return refuse(`Unknown push option "${printable(unknown[0]!)}". There are:\n${list.join('\n')}`, 'unknown push option');
+    return refuse(
+      `Unknown push option "${printable(unknown[0]!)}". There are:\n${list.join('\n')}`,
+      'unknown push option',
+    );
   }
   const branches = pushedBranches(context.asked);
   if (context.app.deployBranch === undefined && branches.length > 1 && deployBranchOf(context) === undefined) {
@@ -67,7 +70,10 @@ export function judgeRef(context: PushContext, command: RefCommand): Verdict {
     return refuse(`There is no ${printable(command.ref)}; ${REDEPLOY_REF} deploys again.`, 'unknown deploy ref');
   }
   if (!command.ref.startsWith('refs/heads/')) {
-    return refuse(`${printable(command.ref)} is not stored here: only the deploy branch and tags are.`, 'only branches and tags');
+    return refuse(
+      `${printable(command.ref)} is not stored here: only the deploy branch and tags are.`,
+      'only branches and tags',
+    );
   }
   const deployBranch = deployBranchOf(context);
   const branch = command.ref.slice('refs/heads/'.length);
@@ -118,7 +124,9 @@ function judgeRedeploy(context: PushContext, command: RefCommand): Verdict {
 }
 
 function pushedBranches(asked: RefCommand[]): string[] {
-  return asked.filter((command) => command.ref.startsWith('refs/heads/') && !isZero(command.new)).map((command) => command.ref.slice(11));
+  return asked
+    .filter((command) => command.ref.startsWith('refs/heads/') && !isZero(command.new))
+    .map((command) => command.ref.slice(11));
 }
 
 /** git's way to say "no object": 40 or 64 zeros. */

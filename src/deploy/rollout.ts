@@ -52,7 +52,11 @@ export class Rollouts {
     await this.#parts.emitUnits(release, specs);
     if (app.stopped || !target.runs) {
       store.releases.makeLive(release);
-      progress.line(app.stopped ? `${app.name} is stopped; to run it: dinp start ${app.name}` : `Unit files are ready: dinp units show ${app.name}`);
+      progress.line(
+        app.stopped
+          ? `${app.name} is stopped; to run it: dinp start ${app.name}`
+          : `Unit files are ready: dinp units show ${app.name}`,
+      );
       return;
     }
     try {
@@ -70,24 +74,54 @@ export class Rollouts {
   }
 
   /** The instances a release should have now, each with its port of the host. */
-  async plan(app: App, release: Release, formation = formationOf(release, this.#parts.store.formation.get(app.id))): Promise<InstanceSpec[]> {
+  async plan(
+    app: App,
+    release: Release,
+    formation = formationOf(release, this.#parts.store.formation.get(app.id)),
+  ): Promise<InstanceSpec[]> {
     const needPorts: string[] = [];
-    const draft = planInstances(release, formation, this.#settings(() => 0));
+    const draft = planInstances(
+      release,
+      formation,
+      this.#settings(() => 0),
+    );
     for (const spec of draft) if (spec.port) needPorts.push(spec.name);
     await this.#parts.addresses.ensureInstancePorts(app, needPorts);
     return planInstances(release, formation, this.#settings());
   }
 
+  /** The instances of any release, as its unit files show them; takes no ports: those of a release that is gone read 0. */
+  planForDisplay(release: Release): InstanceSpec[] {
+    const formation = formationOf(release, this.#parts.store.formation.get(release.appId));
+    return planInstances(
+      release,
+      formation,
+      this.#settings((name) => this.#parts.store.ports.find(name) ?? 0),
+    );
+  }
+
+  /** Waits until an instance that was started may get traffic. */
+  async waitHealthy(app: App, spec: InstanceSpec, progress: Progress, signal: AbortSignal): Promise<void> {
+    await this.#parts.waitHealthy(this.#parts.target(app.target), spec, (line) => progress.line(line), signal);
+  }
+
   /** The first instance of a process, as one-off commands need it; holds no port. */
   planOne(release: Release, process: string | undefined): InstanceSpec {
     const found = findProcess(release, process);
-    return planInstance(release, found.service, found.process, 1, this.#settings((name) => this.#parts.store.ports.find(name) ?? 0));
+    return planInstance(
+      release,
+      found.service,
+      found.process,
+      1,
+      this.#settings((name) => this.#parts.store.ports.find(name) ?? 0),
+    );
   }
 
   /** Brings what runs of the app in line with its live release: starts what is missing, routes, removes the rest. */
   async converge(app: App, progress: Progress, signal: AbortSignal, formation?: Record<string, number>): Promise<void> {
     const target = this.#parts.target(app.target);
-    const release = app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
+    const release =
+      app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
     if (!target.runs) return;
     if (!release || app.stopped) {
       if (release) await this.#switchTraffic(app, [], progress);
@@ -112,7 +146,9 @@ export class Rollouts {
     const kept = new Set(keep.map((spec) => spec.name));
     const old = (await target.list(app.name)).filter((instance) => !kept.has(instance.name));
     if (old.length === 0) return;
-    progress.line(`Stopping ${old.map((instance) => `${instance.process}.${instance.index} of v${instance.release}`).join(', ')}`);
+    progress.line(
+      `Stopping ${old.map((instance) => `${instance.process}.${instance.index} of v${instance.release}`).join(', ')}`,
+    );
     await target.remove(old.map((instance) => ({ name: instance.name, stopMs: this.#stopMs(app, instance) })));
     this.#parts.store.ports.release(old.map((instance) => instance.name));
   }
@@ -121,7 +157,9 @@ export class Rollouts {
   async abandon(release: Release): Promise<void> {
     const app = this.#parts.store.apps.findById(release.appId)!;
     const target = this.#parts.target(app.target);
-    const left = target.runs ? (await target.list(app.name)).filter((instance) => instance.release === release.number) : [];
+    const left = target.runs
+      ? (await target.list(app.name)).filter((instance) => instance.release === release.number)
+      : [];
     await target.remove(left.map((instance) => ({ name: instance.name, stopMs: 1_000 })));
     this.#parts.store.ports.release(left.map((instance) => instance.name));
     this.#parts.store.releases.fail(release);
@@ -147,12 +185,24 @@ export class Rollouts {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  async #runReleaseCommands(target: Target, app: App, release: Release, progress: Progress, signal: AbortSignal): Promise<void> {
+  async #runReleaseCommands(
+    target: Target,
+    app: App,
+    release: Release,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<void> {
     for (const service of release.services) {
       if (service.releaseCommand === undefined) continue;
       progress.line(`Running the release command: ${service.releaseCommand.join(' ')}`);
       const first = service.processes.find((process) => process.name === WEB) ?? service.processes[0]!;
-      const spec = planInstance(release, service, first, 1, this.#settings(() => 0));
+      const spec = planInstance(
+        release,
+        service,
+        first,
+        1,
+        this.#settings(() => 0),
+      );
       const tail: string[] = [];
       const onChunk = (chunk: Uint8Array): void => {
         const text = Buffer.from(chunk).toString('utf8');
@@ -168,16 +218,22 @@ export class Rollouts {
       });
       signal.throwIfAborted();
       if (status === 0) continue;
-      throw new DinpError('start-failed', `the release command of ${app.name} ended with status ${status}: ${service.releaseCommand.join(' ')}`, {
-        hint: 'Nothing was changed: the release before goes on serving. Mend the command and push again.',
-      });
+      throw new DinpError(
+        'start-failed',
+        `the release command of ${app.name} ended with status ${status}: ${service.releaseCommand.join(' ')}`,
+        {
+          hint: 'Nothing was changed: the release before goes on serving. Mend the command and push again.',
+        },
+      );
     }
   }
 
   /** Points the app's address at the instances; gives the line that says where that is. */
   async #switchTraffic(app: App, specs: InstanceSpec[], progress: Progress): Promise<string | undefined> {
     const { router, addresses, store } = this.#parts;
-    const upstreams = specs.filter((spec) => spec.process === WEB && spec.port).map((spec) => `127.0.0.1:${spec.port!.host}`);
+    const upstreams = specs
+      .filter((spec) => spec.process === WEB && spec.port)
+      .map((spec) => `127.0.0.1:${spec.port!.host}`);
     const hasWeb = upstreams.length > 0 || app.port !== undefined;
     if (!hasWeb) return undefined;
     if (!router) return 'No router is configured: the address changes with every release.';
@@ -196,7 +252,9 @@ export class Rollouts {
 
   #stopMs(app: App, instance: RunningInstance): number {
     const release = this.#parts.store.releases.find(app.id, instance.release);
-    const process = release?.services.flatMap((service) => service.processes).find((candidate) => candidate.name === instance.process);
+    const process = release?.services
+      .flatMap((service) => service.processes)
+      .find((candidate) => candidate.name === instance.process);
     return process?.stopMs ?? 10_000;
   }
 

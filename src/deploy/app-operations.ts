@@ -1,0 +1,293 @@
+import type { App } from '../domain/app.ts';
+import { DinpError } from '../domain/errors.ts';
+import type { Identity } from '../domain/identity.ts';
+import type { InstanceSpec } from '../domain/instance.ts';
+import { parseAppName } from '../domain/names.ts';
+import type { Release, ReleaseCause } from '../domain/release.ts';
+import type { UnitFile } from '../domain/unit-file.ts';
+import type { Router } from '../router/router.ts';
+import type { Target } from '../run/target.ts';
+import type { BuildLogs } from '../store/build-log.ts';
+import type { Store } from '../store/store.ts';
+import type { Addresses } from './addresses.ts';
+import { checkFormation, formationOf, volumeName } from './instances.ts';
+import type { InstanceStatus, Operations } from './operations.ts';
+import type { Progress } from './progress.ts';
+import type { BuildQueue } from './queue.ts';
+import type { Rollouts } from './rollout.ts';
+
+export interface OperationParts {
+  store: Store;
+  logs: BuildLogs;
+  queue: BuildQueue;
+  rollouts: Rollouts;
+  addresses: Addresses;
+  router: Router | undefined;
+  target(name: string | undefined): Target;
+  repositories: {
+    create(app: string): Promise<void>;
+    rename(app: string, to: string): Promise<void>;
+    remove(app: string): Promise<void>;
+    setHead(app: string, branch: string): Promise<void>;
+    keepRef(app: string, release: number, sha: string): Promise<void>;
+  };
+  renderUnits(specs: InstanceSpec[], kind: 'systemd' | 'fleet'): UnitFile[];
+  removeUnits(app: string): Promise<void>;
+}
+
+export class AppOperations implements Operations {
+  readonly #parts: OperationParts;
+
+  constructor(parts: OperationParts) {
+    this.#parts = parts;
+  }
+
+  async createApp(name: string): Promise<App> {
+    parseAppName(name);
+    const { store, repositories } = this.#parts;
+    if (store.apps.find(name))
+      throw new DinpError('exists', `there is an app ${name} already.`, { hint: `dinp apps info ${name}` });
+    // The repository first: a row without one would be served to pushes.
+    await repositories.create(name).catch((error: unknown) => {
+      if (!(error instanceof DinpError && error.code === 'exists')) throw error;
+    });
+    return store.apps.find(name) ?? store.apps.create(name);
+  }
+
+  async renameApp(app: App, name: string, progress: Progress): Promise<void> {
+    parseAppName(name);
+    const { store, repositories, rollouts } = this.#parts;
+    if (store.apps.find(name)) throw new DinpError('exists', `there is an app ${name} already.`);
+    await rollouts.exclusively(app, progress, async () => {
+      const release = this.#live(app);
+      if (
+        release &&
+        release.services.some((service) => service.processes.some((process) => Object.keys(process.volumes).length > 0))
+      ) {
+        throw new DinpError('refused', `${app.name} has volumes, which are named after the app.`, {
+          hint: 'Create a new app, and move the data over.',
+        });
+      }
+      await this.#removeInstances(app, progress);
+      await this.#parts.router?.removeRoute(app.name);
+      await this.#parts.removeUnits(app.name);
+      await repositories.rename(app.name, name);
+      store.apps.rename(app.id, name);
+      await rollouts.converge(store.apps.findById(app.id)!, progress, new AbortController().signal);
+    });
+    progress.line(`${app.name} is now ${name}. Each clone needs the new address: git remote set-url dinp …/${name}`);
+  }
+
+  async destroyApp(app: App, options: { volumes: boolean }, progress: Progress): Promise<void> {
+    const { store, logs, queue, rollouts, router, repositories } = this.#parts;
+    await queue.cancelAll(app.id, 'apps destroy');
+    await rollouts.exclusively(app, progress, async () => {
+      const volumes = this.volumes(app);
+      await router?.removeRoute(app.name);
+      await this.#removeInstances(app, progress);
+      if (options.volumes) {
+        const target = this.#parts.target(app.target);
+        for (const volume of new Set(volumes.map((each) => each.volume))) await target.removeVolume(volume);
+      }
+      await this.#parts.removeUnits(app.name);
+      const builds = store.builds.list(app.id, Number.MAX_SAFE_INTEGER);
+      store.apps.remove(app.id);
+      for (const build of builds) logs.remove(build.id);
+      await repositories.remove(app.name);
+      if (volumes.length > 0 && !options.volumes)
+        progress.line(`Its volumes are kept: ${volumes.map((each) => each.volume).join(', ')}`);
+    });
+  }
+
+  async setDeployBranch(app: App, branch: string): Promise<void> {
+    if (!/^[A-Za-z0-9][A-Za-z0-9._/-]*$/.test(branch) || /\.\.|\/\/|\.lock$|[/.]$/.test(branch)) {
+      throw new DinpError('usage', `"${branch}" is no branch name that can deploy.`, {
+        hint: 'Use letters, digits, dots, slashes and hyphens, such as release/2.x.',
+      });
+    }
+    await this.#parts.repositories.setHead(app.name, branch);
+    this.#parts.store.apps.setDeployBranch(app.id, branch);
+  }
+
+  async rollback(
+    app: App,
+    number: number | undefined,
+    by: Identity,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<Release> {
+    const wanted = number ?? this.#before(app);
+    const source = this.#parts.store.releases.find(app.id, wanted);
+    if (!source)
+      throw new DinpError('not-found', `${app.name} has no release v${wanted}.`, {
+        hint: `dinp releases list ${app.name}`,
+      });
+    if (source.number === app.liveRelease) throw new DinpError('refused', `v${wanted} of ${app.name} is live already.`);
+    if (source.state === 'failed') {
+      throw new DinpError('refused', `v${wanted} of ${app.name} never ran: its rollout failed.`, {
+        hint: `dinp releases list ${app.name}`,
+      });
+    }
+    return await this.#release(app, source, 'rollback', by, progress, signal);
+  }
+
+  async changeConfig(
+    app: App,
+    values: Record<string, string | undefined>,
+    by: Identity,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<Release | undefined> {
+    const { store } = this.#parts;
+    const before = store.config.get(app.id);
+    if (Object.entries(values).every(([name, value]) => before[name] === value)) return undefined;
+    store.config.change(app.id, values);
+    const live = this.#live(store.apps.findById(app.id)!);
+    return live && (await this.#release(app, live, 'config', by, progress, signal));
+  }
+
+  async scale(app: App, formation: Record<string, number>, progress: Progress, signal: AbortSignal): Promise<void> {
+    const { store, rollouts } = this.#parts;
+    checkFormation(app, this.#needLive(app), formation);
+    await rollouts.exclusively(app, progress, async () => {
+      const current = store.apps.findById(app.id)!;
+      const wanted = { ...store.formation.get(app.id), ...formation };
+      // Recorded once it runs: a number that cannot start is not what the next release should try again.
+      await rollouts.converge(current, progress, signal, formationOf(this.#needLive(current), wanted));
+      store.formation.set(app.id, formation);
+    });
+  }
+
+  async restart(app: App, progress: Progress, signal: AbortSignal): Promise<void> {
+    const { rollouts } = this.#parts;
+    await rollouts.exclusively(app, progress, async () => {
+      const specs = await rollouts.plan(app, this.#needLive(app));
+      for (const spec of specs) {
+        progress.line(`Restarting ${spec.process}.${spec.index}`);
+        await this.#parts.target(app.target).restart([{ name: spec.name, stopMs: spec.stopMs }]);
+        await rollouts.waitHealthy(app, spec, progress, signal);
+      }
+    });
+  }
+
+  async stop(app: App, progress: Progress): Promise<void> {
+    await this.#setStopped(app, true, progress, new AbortController().signal);
+  }
+
+  async start(app: App, progress: Progress, signal: AbortSignal): Promise<void> {
+    await this.#setStopped(app, false, progress, signal);
+  }
+
+  async instances(app: App): Promise<InstanceStatus[]> {
+    const target = this.#parts.target(app.target);
+    const real = target.runs ? await target.list(app.name) : [];
+    const release = this.#live(app);
+    const desired = release && !app.stopped ? await this.#parts.rollouts.plan(app, release) : [];
+    const rows = desired.map((spec) => ({
+      name: spec.name,
+      process: spec.process,
+      index: spec.index,
+      release: spec.release,
+      real: real.find((instance) => instance.name === spec.name),
+      desired: true,
+    }));
+    const strays = real.filter((instance) => !desired.some((spec) => spec.name === instance.name));
+    return [...rows, ...strays.map((instance) => ({ ...instance, real: instance, desired: false }))];
+  }
+
+  formation(app: App): Record<string, number> {
+    const release = this.#live(app);
+    return release ? formationOf(release, this.#parts.store.formation.get(app.id)) : {};
+  }
+
+  specFor(app: App, process: string | undefined): InstanceSpec {
+    return this.#parts.rollouts.planOne(this.#needLive(app), process);
+  }
+
+  addresses(app: App): string[] {
+    const release = this.#live(app);
+    return release ? this.#parts.addresses.list(app, release) : [];
+  }
+
+  volumes(app: App): { name: string; volume: string; path: string; process: string }[] {
+    const release = this.#live(app);
+    if (!release) return [];
+    return release.services.flatMap((service) =>
+      service.processes.flatMap((process) =>
+        Object.entries(process.volumes).map(([name, path]) => ({
+          name,
+          volume: volumeName(app.name, name),
+          path,
+          process: process.name,
+        })),
+      ),
+    );
+  }
+
+  units(_app: App, release: Release, kind: 'systemd' | 'fleet'): UnitFile[] {
+    return this.#parts.renderUnits(this.#parts.rollouts.planForDisplay(release), kind);
+  }
+
+  /** A new release of what `source` has, with today's config, rolled out. */
+  async #release(
+    app: App,
+    source: Release,
+    cause: ReleaseCause,
+    by: Identity,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<Release> {
+    const { store, rollouts, repositories } = this.#parts;
+    const release = store.releases.create({
+      appId: app.id,
+      cause,
+      source: source.source,
+      fromNumber: source.number,
+      buildId: source.buildId,
+      services: source.services,
+      config: store.config.get(app.id),
+      by: by.name,
+    });
+    progress.heading(`Starting v${release.number}`);
+    if (source.source.kind === 'commit') await repositories.keepRef(app.name, release.number, source.source.sha);
+    await rollouts.exclusively(app, progress, () => rollouts.rollOut(app.id, release, progress, signal));
+    return store.releases.find(app.id, release.number)!;
+  }
+
+  async #setStopped(app: App, stopped: boolean, progress: Progress, signal: AbortSignal): Promise<void> {
+    const { store, rollouts } = this.#parts;
+    await rollouts.exclusively(app, progress, async () => {
+      store.apps.setStopped(app.id, stopped);
+      await rollouts.converge(store.apps.findById(app.id)!, progress, signal);
+    });
+  }
+
+  async #removeInstances(app: App, progress: Progress): Promise<void> {
+    const target = this.#parts.target(app.target);
+    if (target.runs) await this.#parts.rollouts.removeOthers(app, target, [], progress);
+  }
+
+  #live(app: App): Release | undefined {
+    const current = this.#parts.store.apps.findById(app.id)!;
+    return current.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, current.liveRelease);
+  }
+
+  #needLive(app: App): Release {
+    const release = this.#live(app);
+    if (release) return release;
+    throw new DinpError('not-found', `${app.name} has no release yet.`, {
+      hint: `Push it: git push dinp ${app.deployBranch ?? 'main'}`,
+    });
+  }
+
+  /** The newest release before the live one that ever served. */
+  #before(app: App): number {
+    const past = this.#parts.store.releases
+      .list(app.id, 1_000)
+      .find((release) => release.state === 'past' && release.number < (app.liveRelease ?? 0));
+    if (past) return past.number;
+    throw new DinpError('not-found', `${app.name} has no release before the live one.`, {
+      hint: `dinp releases list ${app.name}`,
+    });
+  }
+}

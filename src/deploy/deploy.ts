@@ -1,0 +1,255 @@
+import type { App } from '../domain/app.ts';
+import type { Build, Stage } from '../domain/build.ts';
+import { DinpError } from '../domain/errors.ts';
+import type { DeployPlan, ServicePlan } from '../domain/plan.ts';
+import type { Process } from '../domain/process.ts';
+import type { Release, ReleaseService } from '../domain/release.ts';
+import type { Tree } from '../domain/tree.ts';
+import type { BuiltImage, ImageBuilder } from '../image/builder.ts';
+import type { Store } from '../store/store.ts';
+import type { Addresses } from './addresses.ts';
+import type { BuildOutput } from './build-output.ts';
+import type { Rollouts } from './rollout.ts';
+
+const DEFAULT_PORT = 8080;
+
+/** A commit's files, and what closes the process that reads them. */
+export type OpenTree = Tree & AsyncDisposable;
+
+export interface DeployParts {
+  store: Store;
+  addresses: Addresses;
+  rollouts: Rollouts;
+  builder: ImageBuilder;
+  openTree(app: string, sha: string, signal: AbortSignal): Promise<OpenTree>;
+  planDeploy(tree: Tree, app: string): Promise<DeployPlan>;
+  /** Keeps a release's commit from git's garbage collection. */
+  keepCommit(app: string, release: number, sha: string): Promise<void>;
+  /** Where dinp.yml sets none; milliseconds. */
+  defaultTimeoutMs: number;
+}
+
+/**
+ * The way of a push, once its build's turn has come: one line a stage. The build's row says how far it got, the
+ * output what the pusher reads; whatever throws ends the build and leaves the release before serving.
+ */
+export async function deploy(
+  parts: DeployParts,
+  build: Build,
+  output: BuildOutput,
+  cancel: AbortSignal,
+): Promise<void> {
+  if (await finishInterrupted(parts, build, output)) return;
+  const run = new Run(parts, build, output, cancel);
+  const app = parts.store.apps.findById(build.appId)!;
+  try {
+    await using tree = await run.stage('checkout', `Reading ${build.sha.slice(0, 7)} of ${app.name}`, (signal) =>
+      parts.openTree(app.name, build.sha, signal),
+    );
+    const plan = await run.stage('detect', 'Looking for what to deploy', () => detect(parts, tree, app, output));
+    run.setTimeout(longestTimeout(plan) ?? parts.defaultTimeoutMs);
+    const images = await run.stage('build', 'Making the image', (signal) =>
+      buildImages(parts, build, plan, tree, output, signal),
+    );
+    const release = await run.stage('release', 'Recording the release', () =>
+      recordRelease(parts, build, plan, images, output),
+    );
+    await run.stage('start', `Starting v${release.number}`, (signal) =>
+      parts.rollouts.exclusively(app, output, () => parts.rollouts.rollOut(app.id, release, output, signal)),
+    );
+    announce(parts, build, release, output);
+  } finally {
+    run.end();
+  }
+}
+
+/** Runs stages under one time limit, and says which stage ran out of it. */
+class Run {
+  readonly #parts: DeployParts;
+  readonly #build: Build;
+  readonly #output: BuildOutput;
+  readonly #timeout = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #startedAt = Date.now();
+  #timer: NodeJS.Timeout | undefined;
+  #stage: Stage = 'checkout';
+
+  constructor(parts: DeployParts, build: Build, output: BuildOutput, cancel: AbortSignal) {
+    this.#parts = parts;
+    this.#build = build;
+    this.#output = output;
+    this.#signal = AbortSignal.any([cancel, this.#timeout.signal]);
+    this.setTimeout(parts.defaultTimeoutMs);
+  }
+
+  async stage<T>(stage: Stage, heading: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    this.#signal.throwIfAborted();
+    this.#stage = stage;
+    this.#parts.store.builds.setStage(this.#build.id, stage);
+    this.#output.heading(heading);
+    try {
+      return await work(this.#signal);
+    } catch (error) {
+      // What was interrupted reports it in its own words; the reason is what people need.
+      throw this.#signal.aborted ? this.#signal.reason : error;
+    }
+  }
+
+  /** @param milliseconds counted from the build's start */
+  setTimeout(milliseconds: number): void {
+    clearTimeout(this.#timer);
+    const left = Math.max(0, this.#startedAt + milliseconds - Date.now());
+    this.#timer = setTimeout(() => {
+      this.#timeout.abort(
+        new DinpError(
+          'timeout',
+          `stage ${this.#stage} was still going when the build's ${Math.round(milliseconds / 1000)} s were over.`,
+          {
+            hint: 'Set a longer "timeout:" in dinp.yml (such as 30m), or builds.timeout in the server\'s config.',
+          },
+        ),
+      );
+    }, left);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** A build whose release went live just before the server died has nothing left to do; one that died earlier starts over. */
+async function finishInterrupted(parts: DeployParts, build: Build, output: BuildOutput): Promise<boolean> {
+  if (build.release === undefined) return false;
+  const release = parts.store.releases.find(build.appId, build.release);
+  if (release?.state === 'pending') await parts.rollouts.abandon(release);
+  if (release?.state !== 'live') return false;
+  announce(parts, build, release, output);
+  return true;
+}
+
+async function detect(parts: DeployParts, tree: Tree, app: App, output: BuildOutput): Promise<DeployPlan> {
+  const plan = await parts.planDeploy(tree, app.name);
+  for (const note of plan.notes) output.line(note);
+  for (const service of plan.services) output.line(`Found ${service.found}`);
+  return plan;
+}
+
+async function buildImages(
+  parts: DeployParts,
+  build: Build,
+  plan: DeployPlan,
+  tree: Tree,
+  output: BuildOutput,
+  signal: AbortSignal,
+): Promise<Map<ServicePlan, BuiltImage>> {
+  const images = new Map<ServicePlan, BuiltImage>();
+  for (const service of plan.services) {
+    const image = await parts.builder.build({
+      app: build.app,
+      repository: service.repository ?? (service.name === build.app ? build.app : `${build.app}/${service.name}`),
+      sha: build.sha,
+      branch: build.ref.replace('refs/heads/', ''),
+      buildNumber: build.number,
+      plan: service.image,
+      watch: service.watch,
+      tree,
+      noCache: build.noCache,
+      onOutput: (text) => output.raw(text),
+      signal,
+    });
+    output.line(
+      `${image.reused ? 'Unchanged, reusing' : 'Pushed'} ${image.ref.repository}@${image.ref.digest.slice(0, 19)}`,
+    );
+    images.set(service, image);
+  }
+  return images;
+}
+
+async function recordRelease(
+  parts: DeployParts,
+  build: Build,
+  plan: DeployPlan,
+  images: Map<ServicePlan, BuiltImage>,
+  output: BuildOutput,
+): Promise<Release> {
+  const services = plan.services
+    .filter((service) => service.deploys)
+    .map((service) => releaseService(build, service, images.get(service)!));
+  if (services.length === 0)
+    throw new DinpError('refused', 'the manifest says "deploy: false": an image was made and there is nothing to run.');
+  claimDomains(parts, build, plan);
+  const release = parts.store.transaction(() => {
+    if (plan.target !== undefined) parts.store.apps.setTarget(build.appId, plan.target);
+    const created = parts.store.releases.create({
+      appId: build.appId,
+      cause: 'deploy',
+      source: { kind: 'commit', sha: build.sha, ref: build.ref },
+      fromNumber: undefined,
+      buildId: build.id,
+      services,
+      config: parts.store.config.get(build.appId),
+      by: build.by,
+    });
+    parts.store.builds.setRelease(build.id, created.number);
+    return created;
+  });
+  await parts.keepCommit(build.app, release.number, build.sha);
+  output.line(
+    `v${release.number} is commit ${build.sha.slice(0, 7)} with ${Object.keys(release.config).length} config values`,
+  );
+  return release;
+}
+
+function releaseService(build: Build, plan: ServicePlan, image: BuiltImage): ReleaseService {
+  if (!image.hasCommand && plan.processes.some((process) => process.command === undefined)) {
+    throw new DinpError(
+      'refused',
+      `the image of ${plan.name} has neither CMD nor ENTRYPOINT, so there is nothing to start.`,
+      {
+        hint: 'Add a CMD to the Dockerfile, or a Procfile with a line such as "web: ./server".',
+      },
+    );
+  }
+  return {
+    service: plan.name,
+    commit: build.sha,
+    image: image.ref,
+    contentKey: image.contentKey,
+    processes: plan.processes.map((process) => withPort(process, image.exposedPort)),
+    env: plan.env,
+    releaseCommand: plan.releaseCommand,
+  };
+}
+
+/** Only `web` listens without saying so: on the port its image EXPOSEs, or 8080. */
+function withPort(process: Process, exposed: number | undefined): Process {
+  return process.name === 'web' && process.port === undefined ? { ...process, port: exposed ?? DEFAULT_PORT } : process;
+}
+
+/** @throws DinpError refused when a domain of dinp.yml belongs to another app */
+function claimDomains(parts: DeployParts, build: Build, plan: DeployPlan): void {
+  for (const name of plan.domains) {
+    const owner = parts.store.domains.findOwner(name);
+    if (owner === undefined || owner === build.appId) continue;
+    throw new DinpError(
+      'refused',
+      `the domain ${name} of dinp.yml belongs to the app ${parts.store.apps.findById(owner)!.name}.`,
+      {
+        hint: 'Take it out of one of the two dinp.yml files.',
+      },
+    );
+  }
+  parts.store.domains.replace(build.appId, plan.domains);
+}
+
+function announce(parts: DeployParts, build: Build, release: Release, output: BuildOutput): void {
+  const app = parts.store.apps.findById(build.appId)!;
+  const [first, ...others] = parts.addresses.list(app, release);
+  for (const other of others) output.line(`Also at ${other}`);
+  output.released(['Released', `v${release.number}`, first ? ` ${first}` : ''].join(' ').trimEnd());
+}
+
+function longestTimeout(plan: DeployPlan): number | undefined {
+  const set = plan.services.flatMap((service) => service.timeoutMs ?? []);
+  return set.length === 0 ? undefined : Math.max(...set);
+}

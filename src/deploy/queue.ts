@@ -1,0 +1,191 @@
+import { type Build, isFinished } from '../domain/build.ts';
+import { DinpError } from '../domain/errors.ts';
+import type { BuildLogs } from '../store/build-log.ts';
+import type { NewBuild } from '../store/builds.ts';
+import type { Store } from '../store/store.ts';
+import { BuildOutput } from './build-output.ts';
+
+export interface QueueParts {
+  store: Store;
+  logs: BuildLogs;
+  /** Builds of different apps at once. */
+  parallel: number;
+  /** Does the work of one build; throws where it fails. */
+  run(build: Build, output: BuildOutput, signal: AbortSignal): Promise<void>;
+  /** Told of errors that are nobody's but ours, with the text the pusher got. */
+  onInternalError(build: Build, error: unknown): void;
+  onFinished(build: Build, milliseconds: number): void;
+}
+
+/**
+ * The durable queue of builds. A build is a row before anyone hears of it; each app builds one commit at a time, the
+ * newest waiting push takes the place of older waiting ones, and apps build side by side up to a limit.
+ */
+export class BuildQueue {
+  readonly #parts: QueueParts;
+  readonly #running = new Map<number, { appId: number; abort: AbortController; done: Promise<void> }>();
+  #closed = false;
+
+  constructor(parts: QueueParts) {
+    this.#parts = parts;
+  }
+
+  /** Records a build, supersedes the app's older waiting ones, and starts it when its turn comes. */
+  submit(next: NewBuild): Build {
+    const { store, logs } = this.#parts;
+    const { build, older } = store.transaction(() => {
+      const waiting = store.builds
+        .listUnfinished()
+        .filter((other) => other.appId === next.appId && other.state === 'waiting');
+      const created = store.builds.create(next);
+      for (const other of waiting) {
+        store.builds.finish(other.id, {
+          state: 'superseded',
+          supersededBy: created.id,
+          reason: `superseded by build #${created.number} (${created.sha.slice(0, 7)})`,
+        });
+      }
+      return { build: created, older: waiting };
+    });
+    logs.append(build.id, '');
+    for (const other of older) {
+      logs.append(
+        other.id,
+        `Build #${other.number} of ${other.sha.slice(0, 7)} was superseded by build #${build.number} of ${build.sha.slice(0, 7)}, pushed by ${build.by}.\n`,
+      );
+      logs.end(other.id);
+    }
+    this.#startNext();
+    return store.builds.get(build.id);
+  }
+
+  /** Takes up what an earlier process left: its waiting builds wait again, its running ones start over. */
+  resume(): void {
+    for (const build of this.#parts.store.builds.listUnfinished()) {
+      if (build.state === 'running') {
+        this.#parts.store.builds.requeue(build.id);
+        this.#parts.logs.append(build.id, '\nThe server was restarted in the middle of this build; it starts over.\n');
+      } else {
+        this.#parts.logs.append(build.id, '');
+      }
+    }
+    this.#startNext();
+  }
+
+  /** 1 for the next to start; undefined for builds that do not wait. */
+  position(buildId: number): number | undefined {
+    const index = this.#waiting().findIndex((build) => build.id === buildId);
+    return index < 0 ? undefined : index + 1;
+  }
+
+  /** Ends a build that waits or runs; returns when it is over. @throws DinpError refused where it is over already */
+  async cancel(buildId: number, by: string): Promise<void> {
+    const { store, logs } = this.#parts;
+    const build = store.builds.get(buildId);
+    if (isFinished(build.state)) {
+      throw new DinpError(
+        'refused',
+        `build #${build.number} of ${build.app} is not running: it ${describeEnd(build)}.`,
+      );
+    }
+    const running = this.#running.get(buildId);
+    if (running) {
+      running.abort.abort(new DinpError('canceled', `canceled by ${by}.`));
+      await running.done;
+      return;
+    }
+    store.builds.finish(buildId, { state: 'canceled', reason: `canceled by ${by}` });
+    logs.append(buildId, `Canceled by ${by} before it began.\n`);
+    logs.end(buildId);
+  }
+
+  /** Ends and forgets every build of an app that is about to be removed. */
+  async cancelAll(appId: number, by: string): Promise<void> {
+    for (const build of this.#parts.store.builds.listUnfinished()) {
+      if (build.appId === appId) await this.cancel(build.id, by).catch(() => undefined);
+    }
+  }
+
+  /** Resolves when nothing of the app builds or waits any more. */
+  async settled(buildId: number): Promise<void> {
+    await this.#running.get(buildId)?.done;
+  }
+
+  /** Starts nothing more. Running builds are left as rows that `resume` of the next process takes up. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  #waiting(): Build[] {
+    return this.#parts.store.builds.listUnfinished().filter((build) => build.state === 'waiting');
+  }
+
+  #startNext(): void {
+    if (this.#closed) return;
+    for (const build of this.#waiting()) {
+      if (this.#running.size >= this.#parts.parallel) return;
+      const busy = [...this.#running.values()].some((running) => running.appId === build.appId);
+      if (!busy) this.#start(build);
+    }
+  }
+
+  #start(build: Build): void {
+    const abort = new AbortController();
+    this.#parts.store.builds.start(build.id);
+    const done = this.#run(this.#parts.store.builds.get(build.id), abort.signal).finally(() => {
+      this.#running.delete(build.id);
+      this.#startNext();
+    });
+    this.#running.set(build.id, { appId: build.appId, abort, done });
+  }
+
+  async #run(build: Build, signal: AbortSignal): Promise<void> {
+    const { store, logs } = this.#parts;
+    const output = new BuildOutput(logs, build.id, build.createdAt);
+    try {
+      await this.#parts.run(build, output, signal);
+      if (this.#closed) return;
+      store.builds.finish(build.id, { state: 'succeeded' });
+    } catch (error) {
+      // A server that is going down leaves its builds running, for the next one to take up.
+      if (this.#closed) return;
+      this.#fail(build, output, signal.aborted ? signal.reason : error);
+    } finally {
+      logs.end(build.id);
+    }
+    this.#parts.onFinished(store.builds.get(build.id), Date.now() - build.createdAt);
+  }
+
+  #fail(build: Build, output: BuildOutput, error: unknown): void {
+    const known = error instanceof DinpError;
+    if (!known) this.#parts.onInternalError(build, error);
+    const reason = known ? error.message : `internal error (build ${build.id}); the operator's log has more`;
+    this.#parts.store.builds.finish(build.id, {
+      state: known && error.code === 'canceled' ? 'canceled' : 'failed',
+      reason: reason.split('\n')[0]!,
+    });
+    const stage = this.#parts.store.builds.get(build.id).stage;
+    output.plain('');
+    output.plain(` !     Build #${build.number} of ${build.app} failed${stage ? ` in stage ${stage}` : ''}: ${reason}`);
+    if (known && error.detail) output.plain(`\n${error.detail.replace(/^/gm, '         ')}\n`);
+    if (known && error.hint) output.plain(error.hint.replace(/^(?=.)/gm, ' !     '));
+  }
+}
+
+/** `failed: no such base`, `was canceled`, `released v3`: how a finished build ended, for people. */
+export function describeEnd(build: Build): string {
+  switch (build.state) {
+    case 'succeeded':
+      return build.release === undefined ? 'succeeded' : `released v${build.release}`;
+    case 'failed':
+      return `failed: ${build.reason}`;
+    case 'canceled':
+      return `was ${build.reason ?? 'canceled'}`;
+    case 'superseded':
+      return `was ${build.reason}`;
+    case 'waiting':
+      return 'waits';
+    case 'running':
+      return 'is running';
+  }
+}
