@@ -38,7 +38,8 @@ is_ours() {
   local pid birth
   [ -s "$STATE/run/$1.pid" ] || return 1
   read -r pid birth <"$STATE/run/$1.pid"
-  [ "$(process_birth "$pid" 2>/dev/null)" = "$birth" ] || return 1
+  # Nothing was noted of a program that was dead before we looked.
+  [ -n "$birth" ] && [ "$(process_birth "$pid" 2>/dev/null)" = "$birth" ] || return 1
   printf '%s\n' "$pid"
 }
 
