@@ -114,7 +114,11 @@ function hostConfig(spec: InstanceSpec, serverId: string): HostConfig {
       Type: 'volume',
       Source: engineVolumeName(volume),
       Target: path,
-      VolumeOptions: { NoCopy: false, Labels: { [LABEL.server]: serverId }, DriverConfig: { Name: 'local', Options: {} } },
+      VolumeOptions: {
+        NoCopy: false,
+        Labels: { [LABEL.server]: serverId },
+        DriverConfig: { Name: 'local', Options: {} },
+      },
     })),
   };
 }

@@ -58,7 +58,7 @@ export class ImagePuller {
 
   async #isPresent(reference: string): Promise<boolean> {
     try {
-      await this.#docker.getImage(reference).inspect({ abortSignal: AbortSignal.timeout(30_000) });
+      await this.#docker.getImage(reference).inspect();
       return true;
     } catch (error) {
       if (statusOf(error) === 404) return false;
@@ -72,10 +72,13 @@ export class ImagePuller {
     const progress = new PullProgress(onProgress);
     try {
       signal.throwIfAborted();
-      const stream = await this.#docker.createImage(
-        login === undefined ? undefined : { ...login, serveraddress: image.repository.split('/')[0] },
-        { fromImage: image.repository, tag: image.digest, abortSignal: signal },
-      );
+      const serveraddress = image.repository.split('/')[0];
+      const stream = await this.#docker.createImage({
+        fromImage: image.repository,
+        tag: image.digest,
+        abortSignal: signal,
+        ...(login === undefined ? {} : { authconfig: { ...login, serveraddress } }),
+      });
       for await (const event of jsonLines(stream as AsyncIterable<Buffer>)) {
         const problem = event.errorDetail?.message ?? event.error;
         if (problem !== undefined) throw new Error(problem);
@@ -134,7 +137,8 @@ class PullProgress {
 
   add(event: PullEvent): void {
     const { current, total } = event.progressDetail ?? {};
-    if (event.id === undefined || event.status !== 'Downloading' || current === undefined || total === undefined) return;
+    if (event.id === undefined || event.status !== 'Downloading' || current === undefined || total === undefined)
+      return;
     this.#layers.set(event.id, { current, total });
     if (performance.now() - this.#saidAt < PROGRESS_EVERY_MS) return;
     this.#saidAt = performance.now();

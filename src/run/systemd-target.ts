@@ -1,0 +1,307 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DinpError } from '../domain/errors.ts';
+import { formatImageRef } from '../domain/image-ref.ts';
+import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
+import { engineVolumeName, graceSeconds, LABEL } from './docker-container.ts';
+import type { Host } from './host.ts';
+import { parseListeners } from './listeners.ts';
+import { SystemdHost, units } from './systemd-host.ts';
+import { InstanceJournal } from './systemd-journal.ts';
+import { exitCode, instanceState } from './systemd-state.ts';
+import type { ExecStreams, Listener, LogLine, LogOptions, Target } from './target.ts';
+
+/** A file to be put on the host. */
+interface HostFile {
+  path: string;
+  text: string;
+}
+
+/** How instances become unit files: RunUnits of src/unit. */
+export interface UnitRenderer {
+  render(specs: InstanceSpec[], kind: 'systemd'): { name: string; text: string }[];
+  environmentFiles(spec: InstanceSpec): HostFile[];
+  oneOff(
+    spec: InstanceSpec,
+    oneOff: { name: string; command: string[]; stdin: boolean },
+  ): { argv: string[]; files: HostFile[] };
+}
+
+export interface SystemdTargetOptions {
+  renderer: UnitRenderer;
+  /** The same as in the renderer's options: tells units of servers that share a host apart. */
+  server: string;
+  /** Absolute path of the docker CLI on the host. */
+  docker: string;
+  /** Where environment files of instances are, as in the renderer's options. */
+  environmentFolder: string;
+  /** `/etc/systemd/system` where not given. */
+  unitFolder?: string;
+  /** Says what is wrong with unit files before they are used; undefined where that cannot be found out. */
+  verify(files: { name: string; text: string }[]): Promise<string[] | undefined>;
+}
+
+const PULL_TIMEOUT_MS = 10 * 60_000;
+/** From the unit's start until its container runs; the image is there by then. */
+const CONTAINER_TIMEOUT_MS = 60_000;
+const POLL_MS = 150;
+/** What systemd and the engine may take beyond the grace period, to kill and remove. */
+const STOP_MARGIN_MS = 40_000;
+const DETAIL_LINES = 20;
+const WANTS = 'multi-user.target.wants';
+
+/**
+ * Instances are systemd units whose ExecStart is `docker run`: systemd starts them at boot and restarts them, and the
+ * journal has their output. Needs root on the host.
+ */
+export class SystemdTarget implements Target {
+  readonly name = 'systemd';
+  readonly runs = true;
+  readonly #options: Required<SystemdTargetOptions>;
+  readonly #host: Host;
+  readonly #systemd: SystemdHost;
+  readonly #journal: InstanceJournal;
+
+  constructor(host: Host, options: SystemdTargetOptions) {
+    this.#options = { unitFolder: '/etc/systemd/system', ...options };
+    this.#host = host;
+    this.#systemd = new SystemdHost(host, options.docker, this.#options.unitFolder);
+    this.#journal = new InstanceJournal(host);
+  }
+
+  async start(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void> {
+    await this.#systemd.check();
+    if (await this.#isRunning(spec.name)) return;
+    const files = this.#options.renderer.render([spec], 'systemd');
+    const problems = (await this.#options.verify(files)) ?? [];
+    if (problems.length > 0) {
+      throw new DinpError('start-failed', `systemd does not accept the unit of ${spec.name}.`, {
+        detail: problems.join('\n'),
+      });
+    }
+    await this.#pull(spec, options);
+    await this.#checkVolumes(Object.keys(spec.volumes));
+    const mark = await this.#journal.end();
+    try {
+      await this.#install(spec, files);
+      await this.#startUnit(spec, mark, options.signal);
+    } catch (error) {
+      await this.remove([spec]).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async remove(instances: { name: string; stopMs: number }[]): Promise<void> {
+    const names = instances.map(({ name }) => checkedName(name));
+    if (names.length === 0) return;
+    await this.#systemd.check();
+    const timeoutMs = Math.max(...instances.map(({ stopMs }) => stopMs)) + STOP_MARGIN_MS;
+    // Status 5: some are not loaded; the others are stopped all the same.
+    await this.#systemd.systemctl(['stop', '--', ...units(names)], { okay: [5], timeoutMs });
+    await this.#systemd.dockerCommand(['rm', '--force', ...names], { mayFail: true, timeoutMs });
+    for (const name of names) await this.#removeFiles(name);
+    await this.#systemd.systemctl(['daemon-reload']);
+    await this.#systemd.systemctl(['reset-failed', '--', ...units(names)], { okay: [1, 5] });
+  }
+
+  async list(app?: string): Promise<RunningInstance[]> {
+    return await this.#states((facts) => app === undefined || facts.app === app);
+  }
+
+  async find(instance: string): Promise<RunningInstance | undefined> {
+    const [found] = await this.#states((facts) => facts.name === instance);
+    return found;
+  }
+
+  async listeners(instance: string): Promise<Listener[] | undefined> {
+    const container = (await this.#systemd.containers([checkedName(instance)])).get(instance);
+    if (container === undefined || !container.State.Running) return undefined;
+    const proc = `/proc/${container.State.Pid}/net`;
+    const { stdout } = await this.#host.run(['cat', `${proc}/tcp`, `${proc}/tcp6`]);
+    return stdout.includes('local_address') ? parseListeners(stdout) : undefined;
+  }
+
+  async *logs(instances: string[], options: LogOptions): AsyncGenerator<LogLine> {
+    await this.#systemd.check();
+    const names = instances.map(checkedName);
+    const remain = async () => (await this.#states((facts) => names.includes(facts.name))).length > 0;
+    yield* this.#journal.read(names, options, remain);
+  }
+
+  async exec(instance: string, command: string[], streams: ExecStreams): Promise<number> {
+    const found = await this.find(instance);
+    if (found === undefined) throw new DinpError('not-found', `There is no instance ${instance}.`);
+    const interactive = streams.stdin === undefined ? [] : ['--interactive'];
+    return await this.#host.stream([this.#options.docker, 'exec', ...interactive, instance, ...command], streams);
+  }
+
+  async runOnce(spec: InstanceSpec, command: string[], streams: ExecStreams): Promise<number> {
+    await this.#systemd.check();
+    await this.#pull(spec, { onProgress: () => undefined, signal: streams.signal });
+    await this.#checkVolumes(Object.keys(spec.volumes));
+    const name = `${spec.name}--run-${randomBytes(4).toString('hex')}`;
+    const { argv, files } = this.#options.renderer.oneOff(spec, { name, command, stdin: streams.stdin !== undefined });
+    try {
+      for (const { path, text } of files) await this.#host.putFile(path, text, 0o600);
+      return await this.#host.stream(argv, streams);
+    } finally {
+      await this.#systemd.dockerCommand(['rm', '--force', name], { mayFail: true }).catch(() => undefined);
+      for (const { path } of files) await this.#host.removeFile(path);
+    }
+  }
+
+  async restart(instances: { name: string; stopMs: number }[]): Promise<void> {
+    const names = instances.map(({ name }) => checkedName(name));
+    if (names.length === 0) return;
+    await this.#systemd.check();
+    const known = await this.#systemd.states(names);
+    const unknown = names.find((name) => known.get(name)?.LoadState !== 'loaded');
+    if (unknown !== undefined) throw new DinpError('not-found', `There is no instance ${unknown}.`);
+    const timeoutMs = Math.max(...instances.map(({ stopMs }) => stopMs)) + STOP_MARGIN_MS + CONTAINER_TIMEOUT_MS;
+    await this.#systemd.systemctl(['restart', '--', ...units(names)], { timeoutMs });
+  }
+
+  async removeVolume(volume: string): Promise<void> {
+    const name = engineVolumeName(volume);
+    await this.#checkVolumes([volume]);
+    // --force: one that is not there is fine; one in use is still refused.
+    const { code, stderr } = await this.#systemd.dockerCommand(['volume', 'rm', '--force', '--', name], {
+      mayFail: true,
+    });
+    if (code === 0) return;
+    throw new DinpError('refused', `Volume ${name} cannot be removed.`, {
+      detail: stderr.trim(),
+      hint: 'Stop the app first.',
+    });
+  }
+
+  async #states(wanted: (facts: { name: string; app: string }) => boolean): Promise<RunningInstance[]> {
+    await this.#systemd.check();
+    const facts = (await this.#systemd.facts(this.#options.server)).filter(wanted);
+    const names = facts.map(({ name }) => name);
+    const [states, containers] = await Promise.all([this.#systemd.states(names), this.#systemd.containers(names)]);
+    return facts
+      .map((unit) => instanceState(unit, states.get(unit.name) ?? {}, containers.get(unit.name)))
+      .sort((a, b) => compare(a.app, b.app) || a.release - b.release || compare(a.name, b.name));
+  }
+
+  async #isRunning(name: string): Promise<boolean> {
+    const found = await this.find(name);
+    const container = found === undefined ? undefined : (await this.#systemd.containers([name])).get(name);
+    return container?.State.Running === true && (found?.state === 'running' || found?.state === 'starting');
+  }
+
+  /** Pulls before the unit starts, so that progress and the registry's refusals are seen as they come. */
+  async #pull(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void> {
+    const image = formatImageRef(spec.image);
+    const present = await this.#systemd.dockerCommand(['image', 'inspect', '--format={{.Id}}', image], {
+      mayFail: true,
+    });
+    if (present.code === 0) return;
+    const timeout = AbortSignal.timeout(PULL_TIMEOUT_MS);
+    const said: string[] = [];
+    const onLine = (line: string) => {
+      said.push(line);
+      options.onProgress(line);
+    };
+    const lines = { stdout: lineSplitter(onLine), stderr: lineSplitter(onLine) };
+    const code = await this.#host
+      .stream([this.#options.docker, 'pull', image], {
+        stdin: undefined,
+        onStdout: lines.stdout,
+        onStderr: lines.stderr,
+        signal: AbortSignal.any([options.signal, timeout]),
+      })
+      .catch((error: unknown) => {
+        if (!timeout.aborted || options.signal.aborted) throw error;
+        throw new DinpError('timeout', `${image} could not be pulled within 10 minutes.`, {
+          detail: said.slice(-5).join('\n'),
+        });
+      });
+    if (code === 0) return;
+    throw new DinpError('start-failed', `${this.#host.name} cannot pull ${image}.`, {
+      detail: said.slice(-5).join('\n'),
+      hint: 'Can the host reach the registry? A private one needs docker login there, as root.',
+    });
+  }
+
+  /** A volume of another server is never mounted or removed. @throws DinpError refused */
+  async #checkVolumes(volumes: string[]): Promise<void> {
+    for (const volume of volumes.map(engineVolumeName)) {
+      const format = `--format={{index .Labels "${LABEL.server}"}}`;
+      const { code, stdout } = await this.#systemd.dockerCommand(['volume', 'inspect', format, '--', volume], {
+        mayFail: true,
+      });
+      const owner = stdout.trim();
+      if (code !== 0 || owner === '' || owner === '<no value>' || owner === this.#options.server) continue;
+      throw new DinpError('refused', `Volume ${volume} belongs to another dinp server on this engine.`, {
+        hint: 'Rename the app here, or the volume in dinp.yml.',
+      });
+    }
+  }
+
+  async #install(spec: InstanceSpec, unitFiles: { name: string; text: string }[]): Promise<void> {
+    for (const { path, text } of this.#options.renderer.environmentFiles(spec))
+      await this.#host.putFile(path, text, 0o600);
+    for (const { name, text } of unitFiles)
+      await this.#host.putFile(`${this.#options.unitFolder}/${name}`, text, 0o644);
+    await this.#systemd.systemctl(['daemon-reload']);
+    await this.#systemd.systemctl(['enable', '--quiet', '--', ...units([spec.name])]);
+  }
+
+  /** Starts the unit and waits until its container runs. @throws DinpError start-failed with what it printed */
+  async #startUnit(spec: InstanceSpec, mark: string | undefined, signal: AbortSignal): Promise<void> {
+    await this.#systemd.systemctl(['start', '--no-block', '--', ...units([spec.name])]);
+    const deadline = Date.now() + CONTAINER_TIMEOUT_MS;
+    while (Date.now() < deadline) {
+      if (signal.aborted) throw new DinpError('canceled', `Starting ${spec.name} was canceled.`);
+      const [states, containers] = await Promise.all([
+        this.#systemd.states([spec.name]),
+        this.#systemd.containers([spec.name]),
+      ]);
+      const state = states.get(spec.name) ?? {};
+      if (containers.get(spec.name)?.State.Running && state.ActiveState === 'active') return;
+      if (state.ActiveState === 'failed' || state.SubState === 'auto-restart') {
+        const code = exitCode(state);
+        const how = code === undefined ? '' : ` with exit status ${code}`;
+        throw await this.#startFailure(spec, `${spec.name} ended at once${how}.`, mark);
+      }
+      await sleep(POLL_MS);
+    }
+    throw await this.#startFailure(spec, `${spec.name} did not start within ${CONTAINER_TIMEOUT_MS / 1000} s.`, mark);
+  }
+
+  async #startFailure(spec: InstanceSpec, message: string, mark: string | undefined): Promise<DinpError> {
+    await this.#journal.sync();
+    const lines = await this.#journal.tail(spec.name, DETAIL_LINES, mark);
+    return new DinpError('start-failed', message, { detail: lines.map(({ text }) => text).join('\n') });
+  }
+
+  async #removeFiles(name: string): Promise<void> {
+    const { unitFolder, environmentFolder } = this.#options;
+    await this.#host.removeFile(`${unitFolder}/${WANTS}/${name}.service`);
+    await this.#host.removeFile(`${unitFolder}/${name}.service`);
+    for (const ending of ['env', 'systemd-env']) await this.#host.removeFile(`${environmentFolder}/${name}.${ending}`);
+  }
+}
+
+/** Names reach paths and command lines: only those of instances do. @throws DinpError usage */
+function checkedName(name: string): string {
+  if (/^dinp-[a-z0-9]+(?:-{1,2}[a-z0-9]+)*$/.test(name)) return name;
+  throw new DinpError('usage', `${JSON.stringify(name)} is no instance.`);
+}
+
+/** Cuts chunks into lines; a last line without an end is left out. */
+function lineSplitter(onLine: (line: string) => void): (chunk: Uint8Array) => void {
+  const decoder = new TextDecoder();
+  let rest = '';
+  return (chunk) => {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split(/\r?\n/);
+    rest = lines.pop() ?? '';
+    for (const line of lines) onLine(line);
+  };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
