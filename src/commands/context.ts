@@ -1,0 +1,110 @@
+import type { Operations } from '../deploy/operations.ts';
+import type { Progress } from '../deploy/progress.ts';
+import type { App } from '../domain/app.ts';
+import type { Build } from '../domain/build.ts';
+import type { Identity } from '../domain/identity.ts';
+import type { Target } from '../run/target.ts';
+import type { Store } from '../store/store.ts';
+
+/** Everything a command may use: given anew for each command line by whoever received it. */
+export interface CommandContext {
+  /** Who typed it. */
+  identity: Identity;
+  /** How people call us from where they are: `dinp` or `ssh -p 2222 dinp@host`; begins every command in a hint. */
+  program: string;
+  store: Store;
+  operations: Operations;
+  queue: BuildQueue;
+  /** Names that `apps set --target` takes, the server's default first. */
+  targets: readonly string[];
+  targetOf(app: App): Target;
+  bases: BaseImages;
+  repositories: AppRepositories;
+  server: ServerInfo;
+  /** Whether what the server needs answers: engine, registry, router. */
+  checkServices(): Promise<ServiceStatus[]>;
+  out: CommandIo;
+  /** The operator's log, for errors nobody expected. */
+  log: { error(fields: object, message: string): void };
+}
+
+/** The command line's own streams. Writes settle when the reader has room for more. */
+export interface CommandIo {
+  stdout(data: string | Uint8Array): Promise<void>;
+  stderr(data: string | Uint8Array): Promise<void>;
+  /** undefined where the caller sends none. */
+  stdin: AsyncIterable<Uint8Array> | undefined;
+  /** Width of the terminal that shows stdout; undefined where it is no terminal. */
+  columns: number | undefined;
+  /** Aborted when the reader is gone or pressed Ctrl-C. */
+  signal: AbortSignal;
+}
+
+/** The queue of builds, as far as operators look into it. */
+export interface BuildQueue {
+  /** Ends a waiting or running build; settled once it is over. */
+  cancel(build: Build, by: Identity): Promise<void>;
+  /** 1 for the build that starts next; undefined for builds that do not wait. */
+  position(build: Build): number | undefined;
+  /** The build's output from the start, and on until the build ends. */
+  followBuild(build: Build, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** The build's output as far as it is there. */
+  readBuild(build: Build): AsyncIterable<Uint8Array>;
+}
+
+/** One image that artifacts are laid over. */
+export interface BaseImage {
+  /** Name in the catalogue, `static`. */
+  name: string;
+  /** Where the image is, with tag. */
+  image: string;
+  /** Kinds of artifacts that it is for. */
+  artifacts: readonly string[];
+}
+
+export interface BaseState {
+  state: 'ready' | 'missing' | 'wrong';
+  /** Its digest where it is ready, else what is wrong. */
+  detail: string;
+}
+
+/** The catalogue of base images. */
+export interface BaseImages {
+  list(): readonly BaseImage[];
+  /** @throws DinpError unavailable when the registry does not answer */
+  check(name: string, signal: AbortSignal): Promise<BaseState>;
+  /** Builds the base and puts it into the registry. */
+  build(name: string, progress: Progress, signal: AbortSignal): Promise<void>;
+}
+
+export interface AppRepositories {
+  /** Short names of the branches that were pushed. */
+  branches(app: App): Promise<string[]>;
+}
+
+/** The server as its users reach it. */
+export interface ServerInfo {
+  version: string;
+  /** Host name or address for git remotes. */
+  address: string;
+  sshPort: number;
+  /** The one user name of the front door. */
+  user: string;
+  /** Data folder. */
+  data: string;
+  /** Name of the target of apps that name none. */
+  target: string;
+}
+
+export interface ServiceStatus {
+  /** `engine`, `registry`, `router`. */
+  name: string;
+  ok: boolean;
+  /** Version and address, or what is wrong. */
+  detail: string;
+}
+
+/** A command under way: the context, and the words that were typed (for hints that repeat them corrected). */
+export interface Call extends CommandContext {
+  argv: readonly string[];
+}
