@@ -6,9 +6,9 @@ import type Docker from 'dockerode';
 import type { Container, ContainerCreateOptions } from 'dockerode';
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec } from '../domain/instance.ts';
+import { canceled } from './canceled.ts';
 import { type OwnContainers, openStream, startError, WRITE_TIMEOUT_MS } from './docker-engine.ts';
 import { engineError, statusOf } from './docker-errors.ts';
-import { canceled } from './docker-image.ts';
 import { pump } from './docker-streams.ts';
 import type { ExecStreams } from './target.ts';
 

@@ -1,6 +1,7 @@
 import type Docker from 'dockerode';
 import { DinpError } from '../domain/errors.ts';
 import { formatImageRef, type ImageRef } from '../domain/image-ref.ts';
+import { canceled } from './canceled.ts';
 import { engineError, statusOf } from './docker-errors.ts';
 
 /** Credentials for a registry. */
@@ -90,11 +91,6 @@ export class ImagePuller {
     }
     progress.end();
   }
-}
-
-/** The reason of an abort as an error for people. */
-export function canceled(signal: AbortSignal, cause?: unknown): DinpError {
-  return signal.reason instanceof DinpError ? signal.reason : new DinpError('canceled', 'It was canceled.', { cause });
 }
 
 function pullError(error: unknown, reference: string): DinpError {
