@@ -10,23 +10,22 @@ is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" 
 # (Caddy takes port 80 that way), so starting is forbidden while we install, and what came new stays disabled: whoever
 # wants a service starts it. Writes apt's output to $LOG. Returns apt's status.
 apt_install() {
-  local package missing=() policy=/usr/sbin/policy-rc.d own_policy='' status=0
+  local package missing=() status=0
   for package in "$@"; do is_installed "$package" || missing+=("$package"); done
   [ ${#missing[@]} -gt 0 ] || return 0
-  if [ ! -e $policy ]; then
-    own_policy=yes
-    printf '#!/bin/sh\nexit 101\n' >$policy
-    chmod 755 $policy
-    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-  fi
-  apt_get_install "${missing[@]}" >>"${LOG:-/dev/stderr}" 2>&1 || status=$?
-  if [ -n "$own_policy" ]; then
-    rm -f $policy
-    trap - EXIT
-  fi
+  (
+    # A subshell, so that the caller's own trap stays.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+      printf '#!/bin/sh\nexit 101\n' >$policy
+      chmod 755 $policy
+    fi
+    apt_get_install "${missing[@]}" >>"${LOG:-/dev/stderr}" 2>&1
+  ) || status=$?
   if [ $status = 0 ] && [ -d /run/systemd/system ]; then
     for package in "${missing[@]}"; do
-      case $package in caddy | docker-registry) systemctl disable --quiet "$package" 2>/dev/null || true ;; esac
+      case $package in caddy | docker-registry | openssh-server) systemctl disable --quiet "${package/openssh-server/ssh}" 2>/dev/null || true ;; esac
     done
   fi
   return $status

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The project's npm packages, without running install scripts of theirs but ssh2's. Needs say.sh, node.sh.
+# The project's npm packages, without running install scripts of theirs but ssh2's. Needs say.sh, apt.sh, node.sh.
 
 # deps_install all|prod : makes node_modules what package-lock.json says (prod: without the tools of development), and
 # builds ssh2's native crypto where there is a compiler. In $DEPS_FOLDER, else the checkout; a folder without a lock file
@@ -25,6 +25,10 @@ deps_has_native_crypto() {
 
 deps_build_crypto() {
   local tool missing=() folder=$1 log=$2
+  if may_install && ! { have g++ && have make && have python3; }; then
+    doing "installing a compiler, for ssh2's native crypto"
+    apt_install g++ make python3 || true # then without
+  fi
   for tool in g++ make python3; do have $tool || missing+=("$tool"); done
   if [ ${#missing[@]} = 0 ]; then
     doing "building ssh2's native crypto"
