@@ -52,7 +52,7 @@ const HUB_REALM = 'auth.docker.io';
 export function checkRealm(ask: Pick<TokenRequest, 'registry' | 'challenge' | 'credentials' | 'authHosts'>): URL {
   const refuse = (why: string): DinpError =>
     new DinpError('denied', `The registry ${ask.registry} asks for a token in a way that is not safe: ${why}.`);
-  const text = ask.challenge.params['realm'];
+  const text = ask.challenge.params.realm;
   if (text === undefined || !URL.canParse(text)) throw refuse('it names no address to get one from');
   const realm = new URL(text);
   if (realm.protocol !== 'https:' && !(realm.protocol === 'http:' && isLoopback(realm.hostname))) {
@@ -81,9 +81,9 @@ export function checkRealm(ask: Pick<TokenRequest, 'registry' | 'challenge' | 'c
  */
 export async function fetchToken(ask: TokenRequest): Promise<{ header: string; expires: number }> {
   const realm = checkRealm(ask);
-  const service = ask.challenge.params['service'];
+  const service = ask.challenge.params.service;
   if (service !== undefined) realm.searchParams.set('service', service);
-  const scope = ask.scope ?? ask.challenge.params['scope'];
+  const scope = ask.scope ?? ask.challenge.params.scope;
   if (scope !== undefined) realm.searchParams.set('scope', scope);
   const headers = ask.credentials === undefined ? {} : { authorization: basicHeader(ask.credentials) };
   let response: Dispatcher.ResponseData;

@@ -1,0 +1,75 @@
+import { readFileSync } from 'node:fs';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { DinpError } from '../domain/errors.ts';
+
+const absolute = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
+const packageName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9+.-]*(?:\|[a-z0-9][a-z0-9+.-]*)*$/, 'must be a Debian package, or several joined by |');
+
+const recipe = z.strictObject({
+  method: z.enum(['extract', 'system']),
+  packages: z.array(packageName).min(1),
+  keep: z.array(absolute).optional(),
+  drop: z.array(absolute).default([]),
+  busybox: z.boolean().default(false),
+  files: z.record(absolute, z.string()).default({}),
+});
+
+const base = z.strictObject({
+  image: z.string(),
+  from: z.string().optional(),
+  for: z.union([z.string().transform((kind) => [kind]), z.array(z.string())]).default([]),
+  when: z.string().optional(),
+  into: absolute.optional(),
+  shell: z.boolean().default(true),
+  cmd: z.array(z.string()).optional(),
+  port: z.number().int().min(1).max(65535).optional(),
+  user: z.string().nullish(),
+  env: z.record(z.string(), z.string()).default({}),
+  build: recipe.optional(),
+});
+
+const catalogue = z.record(
+  z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be a name such as static-site'),
+  base.nullable(),
+);
+
+/** One entry of the catalogue; bases.yml says what its keys mean. */
+export type BaseEntry = z.infer<typeof base>;
+export type BaseRecipe = z.infer<typeof recipe>;
+
+/** The catalogue that comes with the package; the build copies it beside the compiled code. */
+const BUILT_IN = new URL('./bases.yml', import.meta.url);
+
+/**
+ * Reads the built-in catalogue and, over it, the operator's own.
+ * @param file path of the operator's, if there is one
+ * @throws DinpError config naming the key that is wrong
+ */
+export function readCatalogue(file: string | undefined): Map<string, BaseEntry> {
+  const entries = new Map<string, BaseEntry>();
+  for (const from of file === undefined ? [BUILT_IN] : [BUILT_IN, file]) {
+    for (const [name, entry] of Object.entries(readOne(from))) {
+      if (entry === null) entries.delete(name);
+      else entries.set(name, entry);
+    }
+  }
+  return entries;
+}
+
+function readOne(file: string | URL): z.infer<typeof catalogue> {
+  let values: unknown;
+  try {
+    values = parseYaml(readFileSync(file, 'utf8'), { merge: true });
+  } catch (cause) {
+    throw new DinpError('config', `The catalogue of bases ${file} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  const result = catalogue.safeParse(values ?? {});
+  if (result.success) return result.data;
+  const lines = result.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+  throw new DinpError('config', `The catalogue of bases ${file} is wrong:\n${lines.join('\n')}`);
+}

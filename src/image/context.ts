@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import dockerignore from '@balena/dockerignore';
+import type { Pack } from 'tar-stream';
+import { pack as newPack } from 'tar-stream';
+import { DinpError } from '../domain/errors.ts';
+import type { Tree, TreeEntry } from '../domain/tree.ts';
+
+/** A file of a build context: from the commit, or text that we made. */
+export type ContextFile = { path: string; mode: TreeEntry['mode'] } & ({ entry: TreeEntry } | { text: string });
+
+type Head = Parameters<Pack['entry']>[0];
+
+/** Fixed, so that equal commits give equal contexts (2001-01-01). */
+const FIXED_TIME = Date.UTC(2001, 0, 1) / 1000;
+/** About 8 years of seconds, in which content finds a time of its own. */
+const TIME_SPREAD = 0x0fff_ffff;
+
+/** Larger ones cannot be meant as a list of patterns. */
+const MAX_IGNORE_FILE = 1 << 20;
+
+/**
+ * The files of a context folder that `.dockerignore` leaves, by path within the folder, in git's order. The Dockerfile and the
+ * ignore file itself always stay: the builders need them.
+ * @param dockerfile path of the Dockerfile in the commit
+ * @param ownIgnore whether `<Dockerfile>.dockerignore` counts before `.dockerignore`, as BuildKit has it
+ */
+export async function contextEntries(
+  tree: Tree,
+  context: string,
+  dockerfile: string,
+  ownIgnore: boolean,
+): Promise<ContextFile[]> {
+  const prefix = context === '.' ? '' : `${context}/`;
+  const ignoreFile =
+    (ownIgnore ? tree.find(`${dockerfile}.dockerignore`) : undefined) ?? tree.find(`${prefix}.dockerignore`);
+  const matcher =
+    ignoreFile === undefined
+      ? undefined
+      : dockerignore.default({ ignorecase: false }).add(await readText(tree, ignoreFile));
+  return tree.entries
+    .filter((entry) => entry.path.startsWith(prefix))
+    .map((entry) => ({ path: entry.path.slice(prefix.length), mode: entry.mode, entry }))
+    .filter(({ path, entry }) => entry.path === dockerfile || entry === ignoreFile || !matcher?.ignores(path));
+}
+
+/** A small text file of the commit. @throws DinpError refused where it is larger than 1 MiB or a link */
+export async function readText(tree: Tree, entry: TreeEntry): Promise<string> {
+  if (entry.mode === '120000') {
+    throw new DinpError('refused', `${entry.path} is a symbolic link; links of a commit are not followed.`, {
+      hint: 'Commit the file itself, or name the one that the link points to.',
+    });
+  }
+  if (entry.size > MAX_IGNORE_FILE)
+    throw new DinpError('refused', `${entry.path} has ${entry.size} bytes; at most ${MAX_IGNORE_FILE} are read.`);
+  return (await tree.head(entry, MAX_IGNORE_FILE)).toString('utf8');
+}
+
+/**
+ * A time of last change made of the content: equal content has an equal time on every machine, and other content another one.
+ * Web servers make their ETags of time and size, and Python trusts a .pyc by them; with one fixed time for all, a page changed without
+ * changing its length would look unchanged to every browser that knows it.
+ */
+export function timeOfContent(oid: string): number {
+  return FIXED_TIME + (Number.parseInt(oid.slice(0, 8), 16) & TIME_SPREAD);
+}
+
+/**
+ * Streams files as tar, sorted, folders before what is in them, without owners' names. Memory stays bounded by the reader's pace.
+ * @param contentTimes give each file a time of its content; else all have one fixed time (what make wants: nothing is newer)
+ */
+export function contextTar(tree: Tree, files: readonly ContextFile[], contentTimes: boolean): Readable {
+  const pack = newPack();
+  fill(pack, tree, files, contentTimes).then(
+    () => pack.finalize(),
+    (error: unknown) => pack.destroy(error instanceof Error ? error : new Error(String(error))),
+  );
+  return pack as unknown as Readable;
+}
+
+async function fill(pack: Pack, tree: Tree, files: readonly ContextFile[], contentTimes: boolean): Promise<void> {
+  const folders = new Set<string>();
+  const sorted = [...files].sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));
+  for (const file of sorted) {
+    for (let at = file.path.indexOf('/'); at >= 0; at = file.path.indexOf('/', at + 1)) {
+      const folder = file.path.slice(0, at);
+      if (folders.has(folder)) continue;
+      folders.add(folder);
+      await write(pack, header(`${folder}/`, 0o755, FIXED_TIME, 'directory'), Buffer.alloc(0));
+    }
+    const mode = file.mode === '100755' ? 0o755 : 0o644;
+    if ('text' in file) {
+      const oid = createHash('sha1').update(file.text).digest('hex');
+      await write(
+        pack,
+        header(file.path, mode, contentTimes ? timeOfContent(oid) : FIXED_TIME, 'file'),
+        Buffer.from(file.text),
+      );
+      continue;
+    }
+    const time = contentTimes ? timeOfContent(file.entry.oid) : FIXED_TIME;
+    if (file.entry.mode === '120000') {
+      const linkname = (await tree.head(file.entry, file.entry.size)).toString('utf8');
+      await write(pack, { ...header(file.path, 0o777, time, 'symlink'), linkname }, Buffer.alloc(0));
+    } else {
+      await stream(pack, { ...header(file.path, mode, time, 'file'), size: file.entry.size }, tree.stream(file.entry));
+    }
+  }
+}
+
+function header(name: string, mode: number, seconds: number, type: 'file' | 'directory' | 'symlink'): Head {
+  return { name, mode, mtime: new Date(seconds * 1000), type, uid: 0, gid: 0, uname: '', gname: '' };
+}
+
+function write(pack: Pack, head: Head, content: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = (error?: Error | null): void => (error ? reject(error) : resolve());
+    if (head.type !== 'file') pack.entry(head, done);
+    else pack.entry({ ...head, size: content.length }, content, done);
+  });
+}
+
+async function stream(pack: Pack, head: Head, content: AsyncIterable<Buffer>): Promise<void> {
+  let failed: Error | null | undefined;
+  let ended: () => void = () => {};
+  const end = new Promise<void>((resolve) => {
+    ended = resolve;
+  });
+  const sink = pack.entry(head, (error) => {
+    failed = error;
+    ended();
+  });
+  sink.on('error', () => ended());
+  for await (const chunk of content) {
+    if (sink.destroyed) break;
+    if (!sink.write(chunk))
+      await Promise.race([new Promise<void>((resolve) => sink.once('drain', () => resolve())), end]);
+  }
+  sink.end(undefined);
+  await end;
+  if (failed) throw failed;
+}
