@@ -146,7 +146,7 @@ async function rename(call: Call, name: string, newName: string): Promise<void> 
   const app = findApp(call, name);
   parseAppName(newName);
   refuseTaken(call, newName);
-  await withProgress(call.out, (progress) => call.operations.renameApp(app, newName, progress));
+  await withProgress(call, (progress) => call.operations.renameApp(app, newName, progress));
   await call.out.stdout(
     `Renamed ${name} to ${newName}. In clones of it:\n  git remote set-url dinp ${gitRemote(call.server, newName)}\n`,
   );
@@ -205,7 +205,7 @@ async function checkBranch(call: Call, app: App, typed: string): Promise<string>
 async function destroy(call: Call, name: string, options: { confirm?: string; volumes?: boolean }): Promise<void> {
   const app = findApp(call, name);
   if (options.confirm !== name) throw unconfirmed(call, app, options);
-  await withProgress(call.out, (progress) =>
+  await withProgress(call, (progress) =>
     call.operations.destroyApp(app, { volumes: options.volumes === true }, progress),
   );
   await call.out.stdout(`Destroyed ${name}.\n`);

@@ -77,7 +77,7 @@ async function check(call: Call, names: string[], options: { json?: boolean }): 
 async function build(call: Call, names: string[]): Promise<void> {
   const bases = [...new Set(names)].map((name) => findBase(call, name));
   for (const base of bases) {
-    await withProgress(call.out, (progress) => call.bases.build(base.name, progress, call.out.signal));
+    await withProgress(call, (progress) => call.bases.build(base.name, progress, call.out.signal));
     await call.out.stdout(`Built ${base.name}: ${printable(base.image)}\n`);
   }
 }

@@ -67,7 +67,7 @@ function branchOf(build: Build): string {
 /** `running: build`, `waiting, number 2 in the queue`, `failed`. */
 function stateOf(call: Call, build: Build): string {
   if (build.state === 'running' && build.stage !== undefined) return `running: ${build.stage}`;
-  const position = build.state === 'waiting' ? call.queue.position(build) : undefined;
+  const position = build.state === 'waiting' ? call.queue.position(build.id) : undefined;
   return position === undefined ? build.state : `waiting, number ${position} in the queue`;
 }
 
@@ -128,7 +128,7 @@ async function log(
   options: { follow?: boolean },
 ): Promise<number | undefined> {
   const build = findBuild(call, findApp(call, name), number);
-  const chunks = options.follow ? call.queue.followBuild(build, call.out.signal) : call.queue.readBuild(build);
+  const chunks = options.follow ? call.buildLogs.follow(build.id, call.out.signal) : call.buildLogs.read(build.id);
   for await (const lines of cleanLines(chunks)) await call.out.stdout(lines);
   if (!options.follow) return undefined;
   const end = call.store.builds.get(build.id).state;
@@ -141,7 +141,7 @@ async function cancel(call: Call, name: string, number: string | undefined): Pro
   if (isFinished(build.state)) {
     throw new DinpError('refused', `build ${build.number} of ${app.name} is over: ${build.state}.`);
   }
-  await call.queue.cancel(build, call.identity);
+  await call.queue.cancel(build.id, call.identity.name);
   await call.out.stdout(`Canceled build ${build.number} of ${app.name}.\n`);
 }
 

@@ -171,10 +171,10 @@ async function change(call: Call, app: App, values: Record<string, string | unde
     await call.out.stdout(`Nothing changed: ${listed(Object.keys(values))} had that value already.\n`);
     return;
   }
-  const release = await withProgress(call.out, (progress) =>
+  const release = await withProgress(call, (progress) =>
     call.operations.changeConfig(app, values, call.identity, progress, call.out.signal),
   );
   const what = changed.length > 5 ? counted(changed.length, 'setting') : listed(changed);
-  const when = release === undefined ? 'the next release has it' : `live since v${release.number}`;
+  const when = release === undefined ? 'the next release has it' : `released as v${release.number}`;
   await call.out.stdout(`Changed ${what}; ${when}.\n`);
 }

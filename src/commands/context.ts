@@ -1,9 +1,10 @@
 import type { Operations } from '../deploy/operations.ts';
 import type { Progress } from '../deploy/progress.ts';
+import type { BuildQueue } from '../deploy/queue.ts';
 import type { App } from '../domain/app.ts';
-import type { Build } from '../domain/build.ts';
 import type { Identity } from '../domain/identity.ts';
 import type { Target } from '../run/target.ts';
+import type { BuildLogs } from '../store/build-log.ts';
 import type { Store } from '../store/store.ts';
 
 /** Everything a command may use: given anew for each command line by whoever received it. */
@@ -14,7 +15,8 @@ export interface CommandContext {
   program: string;
   store: Store;
   operations: Operations;
-  queue: BuildQueue;
+  queue: Pick<BuildQueue, 'cancel' | 'position'>;
+  buildLogs: Pick<BuildLogs, 'follow' | 'read'>;
   /** Names that `apps set --target` takes, the server's default first. */
   targets: readonly string[];
   targetOf(app: App): Target;
@@ -38,18 +40,6 @@ export interface CommandIo {
   columns: number | undefined;
   /** Aborted when the reader is gone or pressed Ctrl-C. */
   signal: AbortSignal;
-}
-
-/** The queue of builds, as far as operators look into it. */
-export interface BuildQueue {
-  /** Ends a waiting or running build; settled once it is over. */
-  cancel(build: Build, by: Identity): Promise<void>;
-  /** 1 for the build that starts next; undefined for builds that do not wait. */
-  position(build: Build): number | undefined;
-  /** The build's output from the start, and on until the build ends. */
-  followBuild(build: Build, signal: AbortSignal): AsyncIterable<Uint8Array>;
-  /** The build's output as far as it is there. */
-  readBuild(build: Build): AsyncIterable<Uint8Array>;
 }
 
 /** One image that artifacts are laid over. */

@@ -1,6 +1,6 @@
 import type { Progress } from '../deploy/progress.ts';
-import type { CommandIo } from './context.ts';
-import { cleanText, span } from './text.ts';
+import type { Call, CommandIo } from './context.ts';
+import { cleanText, span, withProgram } from './text.ts';
 
 const TICK_MS = 1000;
 /** So long nothing must have come before the clock shows. */
@@ -10,8 +10,8 @@ const QUIET_MS = 2000;
  * Shows what is done while a command runs: headings and indented lines. At a terminal a clock runs in the last line
  * while nothing comes; elsewhere there are plain lines only.
  */
-export async function withProgress<T>(out: CommandIo, work: (progress: Progress) => Promise<T>): Promise<T> {
-  const printer = new ProgressPrinter(out);
+export async function withProgress<T>(call: Call, work: (progress: Progress) => Promise<T>): Promise<T> {
+  const printer = new ProgressPrinter(call.out, call.program);
   try {
     return await work(printer);
   } finally {
@@ -21,13 +21,15 @@ export async function withProgress<T>(out: CommandIo, work: (progress: Progress)
 
 class ProgressPrinter implements Progress {
   readonly #out: CommandIo;
+  readonly #program: string;
   readonly #timer: NodeJS.Timeout | undefined;
   #written: Promise<void> = Promise.resolve();
   #lastLine = Date.now();
   #clockShown = false;
 
-  constructor(out: CommandIo) {
+  constructor(out: CommandIo, program: string) {
     this.#out = out;
+    this.#program = program;
     if (out.columns !== undefined) this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
@@ -49,7 +51,7 @@ class ProgressPrinter implements Progress {
     const clear = this.#clockShown ? '\r\u001b[K' : '';
     this.#clockShown = false;
     this.#lastLine = Date.now();
-    this.#write(clear + cleanText(text));
+    this.#write(clear + withProgram(cleanText(text), this.#program));
   }
 
   #tick(): void {

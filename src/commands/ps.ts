@@ -103,7 +103,7 @@ async function scale(call: Call, name: string, words: string[], options: { json?
   const before = call.operations.formation(app);
   const changed = Object.keys(wanted).some((process) => wanted[process] !== before[process]);
   if (changed) {
-    await withProgress(call.out, (progress) => call.operations.scale(app, wanted, progress, call.out.signal));
+    await withProgress(call, (progress) => call.operations.scale(app, wanted, progress, call.out.signal));
   }
   const counts = Object.entries({ ...before, ...wanted });
   await printRows(call, counts, {
@@ -135,14 +135,14 @@ async function restart(call: Call, name: string): Promise<void> {
   if (app.stopped) {
     throw new DinpError('refused', `${app.name} is stopped.`, { hint: `Start it:  ${call.program} start ${app.name}` });
   }
-  await withProgress(call.out, (progress) => call.operations.restart(app, progress, call.out.signal));
+  await withProgress(call, (progress) => call.operations.restart(app, progress, call.out.signal));
   await call.out.stdout(`Restarted ${app.name}.\n`);
 }
 
 async function stop(call: Call, name: string): Promise<void> {
   const app = findApp(call, name);
   if (app.stopped) return call.out.stdout(`${app.name} is stopped already.\n`);
-  await withProgress(call.out, (progress) => call.operations.stop(app, progress));
+  await withProgress(call, (progress) => call.operations.stop(app, progress));
   await call.out.stdout(`Stopped ${app.name}. Start it again:\n  ${call.program} start ${app.name}\n`);
 }
 
@@ -152,7 +152,7 @@ async function start(call: Call, name: string): Promise<void> {
     if (app.liveRelease === undefined) throw noRelease(call, app);
     return call.out.stdout(`${app.name} is not stopped.\n`);
   }
-  await withProgress(call.out, (progress) => call.operations.start(app, progress, call.out.signal));
+  await withProgress(call, (progress) => call.operations.start(app, progress, call.out.signal));
   const where = call.operations.addresses(app);
   await call.out.stdout(`Started ${app.name}${where.length === 0 ? '' : `: ${listed(where.slice(0, 1))}`}.\n`);
 }

@@ -92,7 +92,7 @@ export async function runCommand(argv: readonly string[], context: CommandContex
   } catch (error) {
     // Whoever pressed Ctrl-C knows; 130 is what shells give for it.
     if (out.signal.aborted) return 130;
-    const { text, status } = reportError(error, context.log);
+    const { text, status } = reportError(error, context.program, context.log);
     await out.stderr(text);
     return status;
   }

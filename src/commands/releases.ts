@@ -123,7 +123,10 @@ async function rollback(call: Call, name: string, number: string | undefined): P
   const app = findApp(call, name);
   const wanted = number === undefined ? undefined : parseNumber(number, 'release');
   if (wanted !== undefined) findRelease(call, app, number);
-  await withProgress(call.out, (progress) =>
+  const release = await withProgress(call, (progress) =>
     call.operations.rollback(app, wanted, call.identity, progress, call.out.signal),
   );
+  const [address] = call.operations.addresses(app);
+  const to = release.fromNumber === undefined ? '' : `, which is v${release.fromNumber} again`;
+  await call.out.stdout(`Released v${release.number}${to}${address === undefined ? '' : `  ${address}`}\n`);
 }

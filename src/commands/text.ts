@@ -35,6 +35,14 @@ export function shellLine(words: readonly string[]): string {
   return words.map((word) => shellWord(printable(word))).join(' ');
 }
 
+const OWN_COMMAND =
+  /(?<!push )\bdinp (?=(?:apps|config|builds|releases|rollback|units|ps|scale|restart|stop|start|logs|run|volumes|keys|bases|whoami|status|help)\b)/g;
+
+/** Text of other rooms, which write our commands as `dinp logs blog`, with what the reader has to type instead. */
+export function withProgram(text: string, program: string): string {
+  return program === 'dinp' ? text : text.replace(OWN_COMMAND, () => `${program} `);
+}
+
 /** `a`, `a and b`, `a, b and c`. */
 export function listed(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;

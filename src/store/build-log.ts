@@ -71,6 +71,11 @@ export class BuildLogs {
     return Buffer.concat(chunks).toString('utf8').trimEnd().split('\n').slice(-lines);
   }
 
+  /** The log as far as it is written; nothing where there is none. */
+  read(buildId: number): AsyncGenerator<Buffer> {
+    return this.#read(buildId, 0);
+  }
+
   remove(buildId: number): void {
     rmSync(this.#file(buildId), { force: true });
   }
