@@ -7,7 +7,7 @@ const TIMEOUT_MS = 30_000;
 /** What the X-Dinp section of a unit says, one key a line. */
 const FACTS = '^(Server|App|Release|Process|Index|HostPort)=';
 
-/** systemd and the docker CLI of one host, as far as they concern the units of one server. */
+/** systemd and the docker CLI of one host, as far as they concern instances. */
 export class SystemdHost {
   readonly host: Host;
   readonly docker: string;
@@ -34,8 +34,8 @@ export class SystemdHost {
     this.#checked = true;
   }
 
-  /** The units of this server that are on the host. @throws DinpError unavailable */
-  async facts(server: string): Promise<UnitFacts[]> {
+  /** The units of dinp servers that are on the host. @throws DinpError unavailable */
+  async facts(): Promise<UnitFacts[]> {
     const argv = ['grep', '-rHsE', '--include=dinp-*.service', FACTS, this.unitFolder];
     const { code, stdout, stderr } = await this.host.run(argv, { timeoutMs: TIMEOUT_MS });
     // Status 1: nothing found. With -s, unreadable files (removed meanwhile) are status 2 without a text.
@@ -44,7 +44,7 @@ export class SystemdHost {
         detail: stderr.trim(),
       });
     }
-    return parseFacts(stdout).filter((facts) => facts.server === server);
+    return parseFacts(stdout);
   }
 
   async states(names: string[]): Promise<Map<string, UnitState>> {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DinpError } from '../domain/errors.ts';
 import { formatImageRef } from '../domain/image-ref.ts';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
-import { engineVolumeName, graceSeconds, LABEL } from './docker-container.ts';
+import { engineVolumeName, LABEL } from './docker-container.ts';
 import type { Host } from './host.ts';
 import { parseListeners } from './listeners.ts';
 import { SystemdHost, units } from './systemd-host.ts';
@@ -71,6 +71,7 @@ export class SystemdTarget implements Target {
 
   async start(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void> {
     await this.#systemd.check();
+    await this.#checkOwner([spec.name]);
     if (await this.#isRunning(spec.name)) return;
     const files = this.#options.renderer.render([spec], 'systemd');
     const problems = (await this.#options.verify(files)) ?? [];
@@ -95,6 +96,7 @@ export class SystemdTarget implements Target {
     const names = instances.map(({ name }) => checkedName(name));
     if (names.length === 0) return;
     await this.#systemd.check();
+    await this.#checkOwner(names);
     const timeoutMs = Math.max(...instances.map(({ stopMs }) => stopMs)) + STOP_MARGIN_MS;
     // Status 5: some are not loaded; the others are stopped all the same.
     await this.#systemd.systemctl(['stop', '--', ...units(names)], { okay: [5], timeoutMs });
@@ -177,12 +179,28 @@ export class SystemdTarget implements Target {
 
   async #states(wanted: (facts: { name: string; app: string }) => boolean): Promise<RunningInstance[]> {
     await this.#systemd.check();
-    const facts = (await this.#systemd.facts(this.#options.server)).filter(wanted);
+    const all = await this.#systemd.facts();
+    const facts = all.filter(({ server }) => server === this.#options.server).filter(wanted);
     const names = facts.map(({ name }) => name);
     const [states, containers] = await Promise.all([this.#systemd.states(names), this.#systemd.containers(names)]);
     return facts
       .map((unit) => instanceState(unit, states.get(unit.name) ?? {}, containers.get(unit.name)))
       .sort((a, b) => compare(a.app, b.app) || a.release - b.release || compare(a.name, b.name));
+  }
+
+  /** Servers that share a host must not take each other's instances. @throws DinpError refused */
+  async #checkOwner(names: string[]): Promise<void> {
+    const foreign = (await this.#systemd.facts()).find(
+      ({ name, server }) => names.includes(name) && server !== this.#options.server,
+    );
+    if (foreign === undefined) return;
+    throw new DinpError(
+      'refused',
+      `${foreign.name} on ${this.#host.name} belongs to the dinp server ${foreign.server}.`,
+      {
+        hint: 'Rename the app here, or give it another host.',
+      },
+    );
   }
 
   async #isRunning(name: string): Promise<boolean> {
@@ -253,6 +271,7 @@ export class SystemdTarget implements Target {
   async #startUnit(spec: InstanceSpec, mark: string | undefined, signal: AbortSignal): Promise<void> {
     await this.#systemd.systemctl(['start', '--no-block', '--', ...units([spec.name])]);
     const deadline = Date.now() + CONTAINER_TIMEOUT_MS;
+    let seen: string | undefined;
     while (Date.now() < deadline) {
       if (signal.aborted) throw new DinpError('canceled', `Starting ${spec.name} was canceled.`);
       const [states, containers] = await Promise.all([
@@ -260,7 +279,12 @@ export class SystemdTarget implements Target {
         this.#systemd.containers([spec.name]),
       ]);
       const state = states.get(spec.name) ?? {};
-      if (containers.get(spec.name)?.State.Running && state.ActiveState === 'active') return;
+      const container = containers.get(spec.name);
+      if (container?.State.Running && state.ActiveState === 'active') {
+        // Seen twice: a program that does not exist ends only after the container has started.
+        if (seen === container.Id) return;
+        seen = container.Id;
+      }
       if (state.ActiveState === 'failed' || state.SubState === 'auto-restart') {
         const code = exitCode(state);
         const how = code === undefined ? '' : ` with exit status ${code}`;

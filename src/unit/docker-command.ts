@@ -45,18 +45,28 @@ export function runCommand(spec: InstanceSpec, options: RunUnitOptions): string[
   ];
 }
 
+/** What a one-off command needs besides the instance. */
+export interface OneOff {
+  /** Of its container and of its environment files. */
+  name: string;
+  command: string[];
+  /** Whether something will be written to its standard input. */
+  stdin: boolean;
+}
+
 /** The `docker run` of one command in a fresh container of the instance's image, without its port. */
-export function oneOffCommand(spec: InstanceSpec, command: string[], name: string, options: RunUnitOptions): string[] {
+export function oneOffCommand(spec: InstanceSpec, oneOff: OneOff, options: RunUnitOptions): string[] {
   return [
-    ...[options.docker, 'run', '--rm', '--init', '--interactive', `--name=${name}`, '--no-healthcheck'],
+    ...[options.docker, 'run', '--rm', '--init', `--name=${oneOff.name}`, '--no-healthcheck'],
+    ...(oneOff.stdin ? ['--interactive'] : []),
     ...labels(spec, options.server),
     '--label=dinp.one-off=true',
     '--log-driver=none',
     ...limits(spec),
     ...mounts(spec, options.server),
-    ...environment({ ...spec, name }, options),
+    ...environment({ ...spec, name: oneOff.name }, options),
     formatImageRef(spec.image),
-    ...command,
+    ...oneOff.command,
   ];
 }
 
@@ -112,7 +122,12 @@ function limits(spec: InstanceSpec): string[] {
 
 function mounts(spec: InstanceSpec, server: string): string[] {
   return Object.entries(spec.volumes).map(([volume, path]) => {
-    const fields = ['type=volume', `source=${volume}`, `target=${path}`, `volume-label=dinp.server=${server}`];
+    const fields = [
+      'type=volume',
+      `source=${volume.startsWith('dinp-') ? volume : `dinp-${volume}`}`,
+      `target=${path}`,
+      `volume-label=dinp.server=${server}`,
+    ];
     return `--mount=${fields.map(csvField).join(',')}`;
   });
 }

@@ -68,12 +68,6 @@ export function splitEnvironment(spec: InstanceSpec, folder: string): SplitEnvir
   };
 }
 
-/** The files of an instance that must be there before its unit starts. @throws DinpError refused */
-export function environmentFiles(spec: InstanceSpec, folder: string): EnvironmentFile[] {
-  const { dockerFile, systemdFile } = splitEnvironment(spec, folder);
-  return [dockerFile, systemdFile].filter((file) => file !== undefined);
-}
-
 function fileOf(path: string, lines: string[]): EnvironmentFile | undefined {
   return lines.length === 0 ? undefined : { path, text: lines.join('') };
 }

@@ -3,13 +3,15 @@ import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec } from '../domain/instance.ts';
 import {
   cleanUpCommand,
+  type OneOff,
+  oneOffCommand,
   prepareCommand,
   type RunUnitOptions,
   runCommand,
   stopCommand,
   stopSeconds,
 } from './docker-command.ts';
-import { splitEnvironment } from './environment.ts';
+import { type EnvironmentFile, splitEnvironment } from './environment.ts';
 import { loadTemplate, type UnitTemplate } from './template.ts';
 import type { UnitFile } from './unit-file.ts';
 import { encodeArgv } from './values.ts';
@@ -59,6 +61,31 @@ export class RunUnits {
       name: `${spec.name}.service`,
       text: checkLines(kind, spec, this.#templates[kind](this.#values(spec, kind, fleet))),
     }));
+  }
+
+  /**
+   * The files with config values that an instance's unit names; only root may read them.
+   * @throws DinpError refused
+   */
+  environmentFiles(spec: InstanceSpec): EnvironmentFile[] {
+    const { dockerFile, systemdFile } = splitEnvironment(spec, this.#options.environmentFolder);
+    return [dockerFile, systemdFile].filter((file) => file !== undefined);
+  }
+
+  /**
+   * How to run one command in a fresh container of the instance's image. Put the files where they belong, run the
+   * argv, remove the files. Values of several lines reach docker by systemd-run, which reads them from their file.
+   */
+  oneOff(spec: InstanceSpec, oneOff: OneOff): { argv: string[]; files: EnvironmentFile[] } {
+    const renamed = { ...spec, name: oneOff.name };
+    const argv = oneOffCommand(spec, oneOff, this.#options);
+    const files = this.environmentFiles(renamed);
+    const { systemdFile } = splitEnvironment(renamed, this.#options.environmentFolder);
+    if (systemdFile === undefined) return { argv, files };
+    const launcher = ['systemd-run', '--quiet', '--pipe', '--wait', '--collect'];
+    const property = `--property=EnvironmentFile=${systemdFile.path}`;
+    // systemd expands variables in what it runs, also when it came by systemd-run.
+    return { argv: [...launcher, property, '--', ...argv.map((word) => word.replaceAll('$', '$$$$'))], files };
   }
 
   #values(spec: InstanceSpec, kind: UnitKind, fleet: FleetOptions): Record<string, unknown> {

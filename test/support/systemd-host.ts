@@ -1,0 +1,206 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Host, RunOptions, RunResult, StreamOptions } from '../../src/run/host.ts';
+import { LocalHost } from '../../src/run/local-host.ts';
+import { testCache } from './test-cache.ts';
+
+const SUITE = 'bookworm';
+const PACKAGES = [
+  ...['systemd', 'systemd-sysv', 'dbus', 'iproute2', 'procps', 'ca-certificates', 'curl', 'openssh-server', 'git'],
+  ...['docker.io', 'iptables', 'docker-registry', 'caddy', 'busybox-static'],
+];
+/** cgroup file systems come read-only into a container; without the remount nested containers fail. */
+const INIT = `#!/bin/sh
+for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mountpoint -q "$d" && mount -o remount,bind,rw "$d"; done
+exec /sbin/init
+`;
+const REGISTRY = `version: 0.1
+storage:
+  filesystem: {rootdirectory: /var/lib/docker-registry}
+  delete: {enabled: true}
+http: {addr: "127.0.0.1:5000"}
+`;
+/** What a real systemd with a Docker Engine in it needs, short of --privileged. */
+const RUN_FLAGS = [
+  ...['--cap-add', 'ALL', '--cap-drop', 'SYS_RESOURCE', '--stop-signal', 'SIGRTMIN+3', '--cgroupns', 'private'],
+  ...['seccomp', 'apparmor', 'systempaths'].flatMap((what) => ['--security-opt', `${what}=unconfined`]),
+  ...['--device-cgroup-rule', 'a *:* rwm'],
+  ...['/run:exec', '/run/lock', '/tmp:exec'].flatMap((mount) => ['--tmpfs', mount]),
+  // Without volumes of its own the nested engine falls back to a slow storage driver.
+  ...['/var/lib/docker', '/var/lib/containerd'].flatMap((volume) => ['-v', volume]),
+];
+const IMAGE_TIMEOUT_MS = 10 * 60_000;
+const local = new LocalHost();
+
+/** A container that is a machine: systemd runs it, with a Docker Engine, a registry on 127.0.0.1:5000, sshd and Caddy in it. */
+export class SystemdMachine implements AsyncDisposable {
+  readonly name: string;
+  readonly host: Host;
+
+  private constructor(name: string) {
+    this.name = name;
+    this.host = new DockerExecHost(name);
+  }
+
+  /** Boots one, on a network of its own. The image is made at the first time (about a minute) and kept. */
+  static async boot(): Promise<SystemdMachine> {
+    const image = await ensureImage();
+    const machine = new SystemdMachine(`t-host-${randomBytes(4).toString('hex')}`);
+    try {
+      await docker(['network', 'create', machine.name]);
+      const names = ['--name', machine.name, '--hostname', 'h1', '--network', machine.name];
+      await docker(['run', '-d', ...names, ...RUN_FLAGS, image]);
+      await machine.#booted();
+      return machine;
+    } catch (error) {
+      await machine[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Runs a line of shell in it; throws where it fails. Gives standard output, trimmed. */
+  async exec(line: string): Promise<string> {
+    const { code, stdout, stderr } = await this.host.run(['sh', '-c', line], { timeoutMs: 120_000 });
+    if (code !== 0) throw new Error(`${line}\nended ${code}\n${stdout}${stderr}`);
+    return stdout.trim();
+  }
+
+  /** Copies a file or folder of this machine into it. */
+  async copyIn(from: string, to: string): Promise<void> {
+    await docker(['cp', from, `${this.name}:${to}`]);
+  }
+
+  /** Its address on its own network, reachable from here. */
+  async address(): Promise<string> {
+    return await docker(['inspect', '-f', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', this.name]);
+  }
+
+  /** A clean shutdown and a boot. */
+  async reboot(): Promise<void> {
+    await docker(['stop', '-t', '60', this.name]);
+    await docker(['start', this.name]);
+    await this.#booted();
+  }
+
+  /** Makes an image of busybox alone and pushes it to the machine's registry. */
+  async pushBusybox(repository: string): Promise<{ repository: string; digest: string }> {
+    const applets = 'sh httpd sleep cat env printf echo kill wget head tr ls';
+    const image = `127.0.0.1:5000/${repository}`;
+    await this.exec(`set -e; d=$(mktemp -d); mkdir "$d/bin" "$d/tmp" "$d/www"; cp /bin/busybox "$d/bin/"
+      for applet in ${applets}; do ln -s busybox "$d/bin/$applet"; done
+      tar -C "$d" -c . | docker import - ${image}:1; rm -r "$d"; docker push ${image}:1`);
+    const pushed = await this.exec(`docker image inspect -f '{{index .RepoDigests 0}}' ${image}:1`);
+    return { repository: image, digest: pushed.slice(pushed.indexOf('@') + 1) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await local.run(['docker', 'rm', '-f', '-v', this.name]);
+    await local.run(['docker', 'network', 'rm', this.name]);
+  }
+
+  async #booted(): Promise<void> {
+    const ready = 'systemctl is-system-running; docker info && curl -fsS http://127.0.0.1:5000/v2/';
+    for (let tries = 0; tries < 120; tries++) {
+      const { code, stdout } = await this.host.run(['sh', '-c', ready]);
+      if (code === 0 && /^(running|degraded)/.test(stdout)) return;
+      await sleep(250);
+    }
+    throw new Error(`${this.name} did not boot within 30 s`);
+  }
+}
+
+/** A Host that is a container: every program runs by `docker exec`. */
+export class DockerExecHost implements Host {
+  readonly name: string;
+
+  constructor(container: string) {
+    this.name = container;
+  }
+
+  async putFile(path: string, text: string, mode: number): Promise<void> {
+    const script =
+      'set -e; mkdir -p "${1%/*}"; t="$1.$$.tmp"; umask 077; cat >"$t"; chmod "$2" "$t"; sync "$t"; mv "$t" "$1"';
+    const argv = ['sh', '-c', script, 'sh', path, mode.toString(8)];
+    const { code, stderr } = await this.run(argv, { stdin: text });
+    if (code !== 0) throw new Error(`cannot write ${path}: ${stderr}`);
+  }
+
+  async removeFile(path: string): Promise<void> {
+    await this.run(['rm', '-f', '--', path]);
+  }
+
+  run(argv: string[], options?: RunOptions): Promise<RunResult> {
+    return local.run(this.#exec(argv, options?.stdin !== undefined), options);
+  }
+
+  follow(argv: string[], options: { signal: AbortSignal }): AsyncIterable<string> {
+    return local.follow(this.#exec(argv, false), options);
+  }
+
+  stream(argv: string[], options: StreamOptions): Promise<number> {
+    return local.stream(this.#exec(argv, options.stdin !== undefined), options);
+  }
+
+  #exec(argv: string[], stdin: boolean): string[] {
+    return ['docker', 'exec', ...(stdin ? ['-i'] : []), this.name, ...argv];
+  }
+}
+
+async function docker(args: string[], timeoutMs = 120_000): Promise<string> {
+  const { code, stdout, stderr } = await local.run(['docker', ...args], { timeoutMs });
+  if (code !== 0) throw new Error(`docker ${args.join(' ')}: ${stderr}`);
+  return stdout.trim();
+}
+
+/** The image's tag; imported from the kept archive, which is made where there is none. */
+async function ensureImage(): Promise<string> {
+  const key = createHash('sha256')
+    .update(JSON.stringify([SUITE, PACKAGES, INIT, REGISTRY]))
+    .digest('hex')
+    .slice(0, 12);
+  const image = `t-systemd-host:${key}`;
+  const archive = join(testCache(), `systemd-host-${key}.tar`);
+  const found = await local.run(['docker', 'image', 'inspect', image]);
+  if (found.code === 0) return image;
+  if (!existsSync(archive)) await makeArchive(archive);
+  await docker(['import', '-c', 'CMD ["/init.sh"]', '-c', 'ENV container=docker', archive, image], IMAGE_TIMEOUT_MS);
+  return image;
+}
+
+async function makeArchive(archive: string): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'dinp-systemd-host-'));
+  try {
+    writeFileSync(join(folder, 'init.sh'), INIT, { mode: 0o755 });
+    writeFileSync(join(folder, 'config.yml'), REGISTRY);
+    const partial = join(folder, 'root.tar');
+    const hooks = [
+      `copy-in ${join(folder, 'init.sh')} /`,
+      `copy-in ${join(folder, 'config.yml')} /etc/docker/registry`,
+      ': > "$1/etc/machine-id"',
+    ].map((hook) => `--customize-hook=${hook}`);
+    const include = `--include=${PACKAGES.join(',')}`;
+    const make = ['mmdebstrap', '--mode=root', '--variant=minbase', '--format=tar', include, ...hooks, SUITE, partial];
+    // The second of two waits for the first, and then finds the archive there.
+    const script = '[ -e "$0" ] || { made=$1; shift; "$@" && mv "$made" "$0.new" && mv "$0.new" "$0"; }';
+    const argv = ['flock', `${archive}.lock`, 'sh', '-c', script, archive, partial, ...make, ...aptSources()];
+    const { code, stderr } = await local.run(argv, { timeoutMs: IMAGE_TIMEOUT_MS });
+    if (code !== 0) throw new Error(`mmdebstrap failed: ${stderr.slice(-2000)}`);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The machine's own package sources for Debian: right for closed networks too. */
+function aptSources(): string[] {
+  const more = '/etc/apt/sources.list.d';
+  const files = [
+    '/etc/apt/sources.list',
+    ...(existsSync(more) ? readdirSync(more).map((file) => join(more, file)) : []),
+  ];
+  return files.filter(
+    (file) => /\.(list|sources)$/.test(file) && existsSync(file) && readFileSync(file, 'utf8').includes(SUITE),
+  );
+}
