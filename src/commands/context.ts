@@ -1,8 +1,8 @@
 import type { Operations } from '../deploy/operations.ts';
-import type { Progress } from '../deploy/progress.ts';
 import type { BuildQueue } from '../deploy/queue.ts';
 import type { App } from '../domain/app.ts';
 import type { Identity } from '../domain/identity.ts';
+import type { BaseCatalogue } from '../image/bases.ts';
 import type { Target } from '../run/target.ts';
 import type { BuildLogs } from '../store/build-log.ts';
 import type { Store } from '../store/store.ts';
@@ -20,7 +20,7 @@ export interface CommandContext {
   /** Names that `apps set --target` takes, the server's default first. */
   targets: readonly string[];
   targetOf(app: App): Target;
-  bases: BaseImages;
+  bases: Pick<BaseCatalogue, 'list' | 'check' | 'build'>;
   repositories: AppRepositories;
   server: ServerInfo;
   /** Whether what the server needs answers: engine, registry, router. */
@@ -40,31 +40,6 @@ export interface CommandIo {
   columns: number | undefined;
   /** Aborted when the reader is gone or pressed Ctrl-C. */
   signal: AbortSignal;
-}
-
-/** One image that artifacts are laid over. */
-export interface BaseImage {
-  /** Name in the catalogue, `static`. */
-  name: string;
-  /** Where the image is, with tag. */
-  image: string;
-  /** Kinds of artifacts that it is for. */
-  artifacts: readonly string[];
-}
-
-export interface BaseState {
-  state: 'ready' | 'missing' | 'wrong';
-  /** Its digest where it is ready, else what is wrong. */
-  detail: string;
-}
-
-/** The catalogue of base images. */
-export interface BaseImages {
-  list(): readonly BaseImage[];
-  /** @throws DinpError unavailable when the registry does not answer */
-  check(name: string, signal: AbortSignal): Promise<BaseState>;
-  /** Builds the base and puts it into the registry. */
-  build(name: string, progress: Progress, signal: AbortSignal): Promise<void>;
 }
 
 export interface AppRepositories {
