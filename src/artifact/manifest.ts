@@ -33,7 +33,7 @@ export function parseManifest(text: string): Manifest {
   }
   const result = manifestSchema.safeParse(content);
   if (result.success) return result.data;
-  throw refuse(result.error.issues.flatMap((issue) => mistakesOf(issue, document, lines)));
+  throw refuse(result.error.issues.flatMap((issue) => mistakesOf(issue, content, document, lines)));
 }
 
 /** Top-level keys without a value are dropped. */

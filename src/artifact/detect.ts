@@ -1,0 +1,92 @@
+import { DinpError } from '../domain/errors.ts';
+import { printable } from '../domain/names.ts';
+import type { Tree } from '../domain/tree.ts';
+import { formatOf, readHeads } from './blobs.ts';
+import type { Artifact, Candidate, Detector } from './detector.ts';
+import { jar, war } from './detectors/archives.ts';
+import { binary } from './detectors/binary.ts';
+import { dockerfile } from './detectors/dockerfile.ts';
+import { plain } from './detectors/plain.ts';
+import { node, php, python } from './detectors/runtimes.ts';
+import { staticSite } from './detectors/static-site.ts';
+import { baseName, dirName, filesIn } from './folder.ts';
+import { findSource, refuseSource } from './source/source.ts';
+
+/** In the order in which they are asked; the first that finds its kind has it. */
+export const DETECTORS: readonly Detector[] = [dockerfile, war, jar, binary, php, python, node, staticSite, plain];
+
+/**
+ * Finds what a service's folder is to be deployed as.
+ * @throws DinpError refused, saying what was found instead and what to do
+ */
+export async function detect(candidate: Candidate): Promise<Artifact> {
+  const { type } = candidate.manifest;
+  for (const detector of detectorsFor(candidate)) {
+    const artifact = await detector.detect(candidate);
+    if (artifact !== undefined) return artifact;
+  }
+  if (type !== undefined && type !== 'auto') throw nothingOfType(type);
+  const source = await findSource(candidate);
+  throw source === undefined ? await nothingFound(candidate) : await refuseSource(candidate, source);
+}
+
+function detectorsFor({ manifest }: Candidate): readonly Detector[] {
+  if (manifest.type !== undefined && manifest.type !== 'auto')
+    return DETECTORS.filter(({ kind }) => kind === manifest.type);
+  if (manifest.dockerfile !== undefined) return [dockerfile];
+  if (manifest.artifact !== undefined) return [war, jar, binary];
+  return manifest.root === undefined ? DETECTORS : [staticSite];
+}
+
+function nothingOfType(type: string): DinpError {
+  return new DinpError('refused', `dinp.yml says type: ${type}, and nothing of that kind was found in the commit.`, {
+    hint:
+      type === 'binary'
+        ? 'Name the program in dinp.yml:\n  artifact: PATH'
+        : 'Correct type: in dinp.yml, or remove it to let dinp look for itself.',
+  });
+}
+
+const WHAT_IS_DEPLOYED = [
+  'dinp deploys what is built:',
+  '  a Dockerfile',
+  '  a Linux program, at the top or in dist/ or bin/',
+  '  a folder with an index.html (., public/ or dist/)',
+  '  an executable script called control, run as "./control start"',
+].join('\n');
+
+async function nothingFound({ tree }: Candidate): Promise<DinpError> {
+  const names = [...new Set(tree.entries.map(({ path }) => path.replace(/\/.*/s, '/')))].map(printable);
+  const count = tree.entries.length === 1 ? 'the only file' : `the ${tree.entries.length} files`;
+  const shown = names.length > 8 ? `${names.slice(0, 8).join(', ')} …` : names.join(', ');
+  const clues = await cluesIn(tree);
+  return new DinpError('refused', `Nothing to deploy was found in ${count} of the commit (${shown}).`, {
+    hint: [...clues, ...(clues.length > 0 ? [''] : []), WHAT_IS_DEPLOYED].join('\n'),
+  });
+}
+
+/** Near misses: what is almost there, and what is missing of it. */
+async function cluesIn(tree: Tree): Promise<string[]> {
+  const clues: string[] = [];
+  if (tree.find('control')?.mode === '100644') {
+    clues.push(
+      'control is there but not executable: git update-index --chmod=+x control && git commit -m "Make control executable"',
+    );
+  }
+  const below = tree.entries.find(
+    ({ path }) => path.split('/').length <= 3 && /^(?:dockerfile|containerfile|.*\.dockerfile)$/i.test(baseName(path)),
+  );
+  if (below !== undefined)
+    clues.push(`${below.path} is there; to use it, write into dinp.yml: dockerfile: ${below.path}`);
+  const app = tree.entries.find(({ path }) =>
+    /^[^/]+\/(?:go\.mod|pom\.xml|package\.json|Cargo\.toml|requirements\.txt|index\.html)$/.test(path),
+  );
+  if (app !== undefined)
+    clues.push(`${app.path} is there; if the app lives in that folder, write into dinp.yml: dir: ${dirName(app.path)}`);
+  const programs = filesIn(tree, ['.', 'dist', 'bin']);
+  const windows = [...programs.values()].flat().filter(({ path }) => path.endsWith('.exe'));
+  for await (const { entry, head } of readHeads(tree, windows.slice(0, 3))) {
+    if (formatOf(head) === 'windows') clues.push(`${entry.path} is a Windows program; these hosts run Linux`);
+  }
+  return clues;
+}

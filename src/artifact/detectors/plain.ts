@@ -1,0 +1,30 @@
+import { DinpError } from '../../domain/errors.ts';
+import { chooseBase, type Detector, isPlumbing } from '../detector.ts';
+import { layFolder } from '../folder.ts';
+
+const INTO = '/opt/app';
+
+/** A tree with an executable `control` in it, or anything that dinp.yml calls plain and gives commands for. */
+export const plain: Detector = {
+  kind: 'plain',
+  async detect(candidate) {
+    const asked = candidate.manifest.type === 'plain';
+    if (!candidate.control && !asked) return undefined;
+    if (!candidate.control && !candidate.commandsGiven) {
+      throw new DinpError('refused', 'dinp.yml says type: plain, and nothing says what to start.', {
+        hint: 'Add an executable script called control (it is run as "./control start"), or to dinp.yml:\n  processes:\n    web: ./start.sh',
+      });
+    }
+    const { name } = chooseBase(candidate, 'plain');
+    const { files, watch } = layFolder(candidate.tree, '.', INTO, isPlumbing);
+    const command = candidate.control ? ['./control', 'start'] : undefined;
+    return {
+      found: candidate.control
+        ? 'executable control'
+        : `plain tree (${files.length} ${files.length === 1 ? 'file' : 'files'})`,
+      image: { kind: 'layers', artifact: 'plain', base: name, files, workdir: INTO, command, env: {}, port: undefined },
+      watch,
+      notes: [],
+    };
+  },
+};
