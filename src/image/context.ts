@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import dockerignore from '@balena/dockerignore';
 import type { Pack } from 'tar-stream';
@@ -81,31 +80,38 @@ export function contextTar(tree: Tree, files: readonly ContextFile[], contentTim
 async function fill(pack: Pack, tree: Tree, files: readonly ContextFile[], contentTimes: boolean): Promise<void> {
   const folders = new Set<string>();
   const sorted = [...files].sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));
-  for (const file of sorted) {
-    for (let at = file.path.indexOf('/'); at >= 0; at = file.path.indexOf('/', at + 1)) {
-      const folder = file.path.slice(0, at);
-      if (folders.has(folder)) continue;
-      folders.add(folder);
-      await write(pack, header(`${folder}/`, 0o755, FIXED_TIME, 'directory'), Buffer.alloc(0));
+  const blobs = tree.streamAll(sorted.flatMap((file) => ('entry' in file ? [file.entry] : [])))[Symbol.asyncIterator]();
+  try {
+    for (const file of sorted) {
+      for (let at = file.path.indexOf('/'); at >= 0; at = file.path.indexOf('/', at + 1)) {
+        const folder = file.path.slice(0, at);
+        if (folders.has(folder)) continue;
+        folders.add(folder);
+        await write(pack, header(`${folder}/`, 0o755, FIXED_TIME, 'directory'), Buffer.alloc(0));
+      }
+      const mode = file.mode === '100755' ? 0o755 : 0o644;
+      if ('text' in file) {
+        await write(pack, header(file.path, mode, FIXED_TIME, 'file'), Buffer.from(file.text));
+        continue;
+      }
+      const time = contentTimes ? timeOfContent(file.entry.oid) : FIXED_TIME;
+      const { content } = (await blobs.next()).value as { content: AsyncIterable<Buffer> };
+      if (file.entry.mode === '120000') {
+        const linkname = (await gather(content)).toString('utf8');
+        await write(pack, { ...header(file.path, 0o777, time, 'symlink'), linkname }, Buffer.alloc(0));
+      } else {
+        await stream(pack, { ...header(file.path, mode, time, 'file'), size: file.entry.size }, content);
+      }
     }
-    const mode = file.mode === '100755' ? 0o755 : 0o644;
-    if ('text' in file) {
-      const oid = createHash('sha1').update(file.text).digest('hex');
-      await write(
-        pack,
-        header(file.path, mode, contentTimes ? timeOfContent(oid) : FIXED_TIME, 'file'),
-        Buffer.from(file.text),
-      );
-      continue;
-    }
-    const time = contentTimes ? timeOfContent(file.entry.oid) : FIXED_TIME;
-    if (file.entry.mode === '120000') {
-      const linkname = (await tree.head(file.entry, file.entry.size)).toString('utf8');
-      await write(pack, { ...header(file.path, 0o777, time, 'symlink'), linkname }, Buffer.alloc(0));
-    } else {
-      await stream(pack, { ...header(file.path, mode, time, 'file'), size: file.entry.size }, tree.stream(file.entry));
-    }
+  } finally {
+    await blobs.return?.();
   }
+}
+
+async function gather(content: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of content) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 function header(name: string, mode: number, seconds: number, type: 'file' | 'directory' | 'symlink'): Head {

@@ -21,7 +21,7 @@ export function memoryTree(files: Record<string, MemoryFile>): Tree {
     if (inside.length === 0) return undefined;
     return createHash('sha1').update(JSON.stringify(inside.map(({ path, mode, oid }) => [path.slice(prefix.length), mode, oid]))).digest('hex');
   };
-  return {
+  const tree: Tree = {
     oid: idOf('') ?? '',
     entries,
     find: (path) => entries.find((entry) => entry.path === path),
@@ -31,5 +31,9 @@ export function memoryTree(files: Record<string, MemoryFile>): Tree {
       const content = blobs.get(entry.oid)!;
       for (let at = 0; at < content.length; at += 65536) yield content.subarray(at, at + 65536);
     },
+    async *streamAll(wanted) {
+      for (const entry of wanted) yield { entry, content: tree.stream(entry) };
+    },
   };
+  return tree;
 }

@@ -19,8 +19,8 @@ export interface TestRegistry extends AsyncDisposable {
   start(): Promise<void>;
 }
 
-/** bcrypt of "secret", made with `htpasswd -nbB pusher secret`. */
-const PUSHER = 'pusher:$2y$05$OkTTvvNm7jfGgN7ZDTKk8uTSMVn7ncs0WTPJTBJ9oRkmjDKdwXIXe';
+/** bcrypt of "secret", as `htpasswd -nbB pusher secret` makes it. */
+const PUSHER = 'pusher:$2b$05$adcEaY1MQBnM.XyL8z7eduoghNgBBmSyHJ1N8atOzZyo4UEYGE2ZG';
 
 /** Starts Debian's docker-registry. With `password` it lets only `pusher` with the password `secret` in. */
 export async function startRegistry(options: { password?: boolean } = {}): Promise<TestRegistry> {
@@ -51,7 +51,7 @@ export async function startRegistry(options: { password?: boolean } = {}): Promi
 }
 
 async function run(config: string, address: string): Promise<() => Promise<void>> {
-  const child = spawn('/usr/bin/docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawn('/usr/bin/docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'ignore'] });
   const ended = once(child, 'exit');
   for (let tries = 0; ; tries++) {
     const answer = await fetch(`http://${address}/v2/`).catch(() => undefined);

@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto';
+import Docker from 'dockerode';
+import type { Tree } from '../../../src/domain/tree.ts';
+import { BaseCatalogue } from '../../../src/image/bases.ts';
+import type { BuiltImage, ImageRequest } from '../../../src/image/builder.ts';
+import type { BuilderKind } from '../../../src/image/engine.ts';
+import { ImageEngine } from '../../../src/image/engine.ts';
+import { EngineImageBuilder } from '../../../src/image/engine-builder.ts';
+import { Registries } from '../../../src/image/registries.ts';
+import type { TestRegistry } from '../../support/registry.ts';
+import { startRegistry } from '../../support/registry.ts';
+
+export const SOCKET = '/var/run/docker.sock';
+
+/** What a build gave, and what the pusher read meanwhile. */
+export interface Built extends BuiltImage {
+  output: string;
+}
+
+/** A registry with a busybox base, and builders over the machine's engine. */
+export class ImageFixture implements AsyncDisposable {
+  readonly registry: TestRegistry;
+  readonly registries: Registries;
+  readonly bases: BaseCatalogue;
+  readonly docker = new Docker({ socketPath: SOCKET });
+  /** Unique to this fixture, so that other tests' build cache and images never meet ours. */
+  readonly id = randomBytes(6).toString('hex');
+  readonly #containers: Docker.Container[] = [];
+
+  private constructor(registry: TestRegistry, password: boolean) {
+    this.registry = registry;
+    const credentials = password ? { username: 'pusher', password: 'secret' } : undefined;
+    this.registries = new Registries({ own: { address: registry.address, credentials } });
+    this.bases = new BaseCatalogue({ registries: this.registries });
+  }
+
+  static async start(options: { password?: boolean; bases?: string[] } = {}): Promise<ImageFixture> {
+    const fixture = new ImageFixture(await startRegistry(options), options.password ?? false);
+    for (const base of options.bases ?? ['busybox']) await fixture.bases.build(base, () => {}, new AbortController().signal);
+    return fixture;
+  }
+
+  /** Reference of a base, for FROM. */
+  base(name = 'busybox'): string {
+    return `${this.registry.address}/base/${name}:1`;
+  }
+
+  builder(kind: BuilderKind | 'auto' = 'auto', docker = this.docker): EngineImageBuilder {
+    const engine = new ImageEngine(docker);
+    return new EngineImageBuilder({ engine, registries: this.registries, bases: this.bases, server: 'test', autoBases: true, builder: kind });
+  }
+
+  /** Builds a tree, as a Dockerfile unless the changes say otherwise. */
+  async build(tree: Tree, changes: Partial<ImageRequest> = {}, builder = this.builder()): Promise<Built> {
+    let output = '';
+    const request: ImageRequest = {
+      app: `t-${this.id}`,
+      repository: `t-${this.id}`,
+      sha: tree.oid.padEnd(40, '0').slice(0, 40),
+      branch: 'main',
+      buildNumber: 1,
+      plan: { kind: 'dockerfile', context: '.', dockerfile: 'Dockerfile', stage: undefined, args: {} },
+      watch: [tree.oid],
+      tree,
+      noCache: false,
+      onOutput(text) {
+        output += text;
+        changes.onOutput?.(text);
+      },
+      signal: changes.signal ?? new AbortController().signal,
+      ...Object.fromEntries(Object.entries(changes).filter(([name]) => name !== 'onOutput')),
+    };
+    try {
+      return { ...(await builder.build(request)), output };
+    } catch (error) {
+      if (error instanceof Error) Object.assign(error, { output });
+      throw error;
+    }
+  }
+
+  /** Runs a command in an image to its end. @returns its output */
+  async run(image: { ref: { repository: string; digest: string } }, command: string[]): Promise<string> {
+    const container = await this.docker.createContainer({ Image: `${image.ref.repository}@${image.ref.digest}`, Cmd: command, Tty: true });
+    this.#containers.push(container);
+    const stream = await container.attach({ stream: true, stdout: true, stderr: true });
+    await container.start();
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream as unknown as AsyncIterable<Buffer>) chunks.push(chunk);
+    return Buffer.concat(chunks).toString().replaceAll('\r\n', '\n');
+  }
+
+  /** Starts an image in the background with a port of the host. @returns its address */
+  async serve(repository: string, digest: string, extra: Docker.ContainerCreateOptions = {}): Promise<string> {
+    await new ImageEngine(this.docker).pull(`${repository}@${digest}`, { signal: new AbortController().signal });
+    const container = await this.docker.createContainer({
+      Image: `${repository}@${digest}`,
+      ExposedPorts: { '8080/tcp': {} },
+      ...extra,
+      HostConfig: { PortBindings: { '8080/tcp': [{ HostIp: '127.0.0.1', HostPort: '' }] }, ...extra.HostConfig },
+    });
+    this.#containers.push(container);
+    await container.start();
+    const { NetworkSettings } = await container.inspect();
+    return `http://127.0.0.1:${NetworkSettings.Ports['8080/tcp']?.[0]?.HostPort}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const container of this.#containers) await container.remove({ force: true, v: true });
+    const images = await this.docker.listImages();
+    const ours = images.flatMap((image) => [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])]).filter((name) => name.startsWith(`${this.registry.address}/`));
+    for (const name of ours) await this.docker.getImage(name).remove({ force: true }).catch(() => {});
+    await this.registries.close();
+    await this.registry[Symbol.asyncDispose]();
+  }
+}
