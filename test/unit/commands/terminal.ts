@@ -1,0 +1,358 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import type { CommandContext } from '../../../src/commands/context.ts';
+import { runCommand } from '../../../src/commands/registry.ts';
+import type { InstanceStatus, Operations } from '../../../src/deploy/operations.ts';
+import { BuildQueue } from '../../../src/deploy/queue.ts';
+import type { App } from '../../../src/domain/app.ts';
+import { DinpError } from '../../../src/domain/errors.ts';
+import type { Identity } from '../../../src/domain/identity.ts';
+import type { InstanceSpec } from '../../../src/domain/instance.ts';
+import { DEFAULT_HEALTH, type Process } from '../../../src/domain/process.ts';
+import type { Release } from '../../../src/domain/release.ts';
+import type { BaseState } from '../../../src/image/bases.ts';
+import type { ExecStreams, LogLine, LogOptions, Target } from '../../../src/run/target.ts';
+import { BuildLogs } from '../../../src/store/build-log.ts';
+import { openDatabase } from '../../../src/store/database.ts';
+import { Store } from '../../../src/store/store.ts';
+
+export const ADMIN: Identity = { name: 'root', role: 'admin', fingerprint: undefined, apps: [] };
+
+export function deployer(name: string, ...apps: string[]): Identity {
+  return { name, role: 'deployer', fingerprint: 'SHA256:test', apps };
+}
+
+export function process(name: string, more: Partial<Process> = {}): Process {
+  return {
+    name,
+    command: undefined,
+    instances: 1,
+    memoryBytes: 2 ** 28,
+    port: name === 'web' ? 8080 : undefined,
+    health: DEFAULT_HEALTH,
+    stopMs: 10_000,
+    volumes: {},
+    ...more,
+  };
+}
+
+interface Typed {
+  as?: Identity;
+  stdin?: string | Uint8Array;
+  columns?: number;
+  program?: string;
+  signal?: AbortSignal;
+  onOutput?(text: string): void;
+}
+
+export interface Printed {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+/**
+ * A server with a real store, queue and build logs whose operations change nothing but the store: enough to see what
+ * commands understand, ask for and print.
+ */
+export class Terminal {
+  readonly store: Store;
+  readonly logs: BuildLogs;
+  readonly queue: BuildQueue;
+  readonly operations: MemoryOperations;
+  readonly target = new MemoryTarget();
+  readonly logged: object[] = [];
+  readonly bases: BaseState[] = [];
+  branches: string[] = [];
+
+  constructor(context: TestContext) {
+    const folder = mkdtempSync(join(tmpdir(), 'dinp-commands-'));
+    this.store = new Store(openDatabase(join(folder, 'dinp.db')));
+    this.logs = new BuildLogs(join(folder, 'logs'));
+    this.queue = new BuildQueue({
+      store: this.store,
+      logs: this.logs,
+      parallel: 1,
+      run: (_build, _output, signal) =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+      onInternalError: (_build, error) => assert.fail(String(error)),
+      onFinished: () => {},
+    });
+    this.operations = new MemoryOperations(this.store);
+    context.after(() => {
+      this.queue.close();
+      this.store.close();
+      rmSync(folder, { recursive: true });
+    });
+  }
+
+  /** An app with one live release of the processes. */
+  deployed(name: string, processes: Process[] = [process('web')]): App {
+    const app = this.store.apps.create(name);
+    this.store.apps.setDeployBranch(app.id, 'main');
+    this.release(app, processes);
+    return this.store.apps.find(name)!;
+  }
+
+  release(app: App, processes: Process[] = [process('web')]): Release {
+    const release = this.store.releases.create({
+      appId: app.id,
+      cause: 'deploy',
+      source: { kind: 'commit', sha: '0123456789abcdef0123456789abcdef01234567', ref: 'refs/heads/main' },
+      fromNumber: undefined,
+      buildId: undefined,
+      services: [
+        {
+          service: app.name,
+          commit: '0123456789abcdef0123456789abcdef01234567',
+          image: { repository: `127.0.0.1:5000/${app.name}`, digest: `sha256:${'ab'.repeat(32)}` },
+          contentKey: 'key',
+          processes,
+          env: {},
+          releaseCommand: undefined,
+        },
+      ],
+      config: this.store.config.get(app.id),
+      by: 'alice',
+    });
+    this.store.releases.makeLive(release);
+    return release;
+  }
+
+  async type(line: string | string[], typed: Typed = {}): Promise<Printed> {
+    const printed: Printed = { status: -1, stdout: '', stderr: '' };
+    const take = (fd: 'stdout' | 'stderr') => async (data: string | Uint8Array) => {
+      const text = typeof data === 'string' ? data : Buffer.from(data).toString('utf8');
+      printed[fd] += text;
+      typed.onOutput?.(text);
+    };
+    const argv = typeof line === 'string' ? line.split(' ').filter((word) => word !== '') : line;
+    printed.status = await runCommand(argv, this.#context(typed, take('stdout'), take('stderr')));
+    return printed;
+  }
+
+  #context(
+    typed: Typed,
+    stdout: CommandContext['out']['stdout'],
+    stderr: CommandContext['out']['stderr'],
+  ): CommandContext {
+    return {
+      identity: typed.as ?? ADMIN,
+      program: typed.program ?? 'dinp',
+      store: this.store,
+      operations: this.operations,
+      queue: this.queue,
+      buildLogs: this.logs,
+      targets: ['docker', 'systemd', 'emit'],
+      targetOf: () => this.target,
+      bases: {
+        list: () => this.bases,
+        check: async (name) => this.bases.find((base) => base.name === name)!,
+        build: async (name, onOutput) => {
+          onOutput(`unpacking ${name}`);
+          return { digest: 'sha256:11' };
+        },
+      },
+      repositories: { branches: async () => this.branches },
+      server: {
+        version: '1.2.3',
+        address: 'example.org',
+        sshPort: 2222,
+        user: 'dinp',
+        data: '/var/lib/dinp',
+        target: 'docker',
+      },
+      checkServices: async () => [{ name: 'engine', ok: this.target.engineOk, detail: 'docker 27.0' }],
+      out: {
+        stdout,
+        stderr,
+        stdin: typed.stdin === undefined ? undefined : oneChunk(typed.stdin),
+        columns: typed.columns,
+        signal: typed.signal ?? new AbortController().signal,
+      },
+      log: { error: (fields) => this.logged.push(fields) },
+    };
+  }
+}
+
+async function* oneChunk(data: string | Uint8Array): AsyncGenerator<Uint8Array> {
+  yield typeof data === 'string' ? Buffer.from(data) : data;
+}
+
+/** Keeps what it is asked for in `calls`, and does to the store what the real ones do. */
+export class MemoryOperations implements Operations {
+  readonly calls: unknown[][] = [];
+  rows: InstanceStatus[] = [];
+  failure: unknown;
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  #called(...call: unknown[]): void {
+    this.calls.push(call);
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  async createApp(name: string): Promise<App> {
+    this.#called('createApp', name);
+    return this.#store.apps.create(name);
+  }
+
+  async renameApp(app: App, name: string): Promise<void> {
+    this.#called('renameApp', app.name, name);
+    this.#store.apps.rename(app.id, name);
+  }
+
+  async destroyApp(app: App, options: { volumes: boolean }): Promise<void> {
+    this.#called('destroyApp', app.name, options);
+    this.#store.apps.remove(app.id);
+  }
+
+  async setDeployBranch(app: App, branch: string): Promise<void> {
+    this.#called('setDeployBranch', app.name, branch);
+    this.#store.apps.setDeployBranch(app.id, branch);
+  }
+
+  async rollback(...[app, number, by, progress]: Parameters<Operations['rollback']>): Promise<Release> {
+    this.#called('rollback', app.name, number, by.name);
+    const source = this.#store.releases.find(app.id, number ?? 1)!;
+    const release = this.#store.releases.create({ ...source, cause: 'rollback', fromNumber: source.number });
+    progress.heading(`Starting v${release.number}`);
+    progress.line('web.1 is healthy');
+    this.#store.releases.makeLive(release);
+    return release;
+  }
+
+  async changeConfig(...[app, values, by]: Parameters<Operations['changeConfig']>): Promise<Release | undefined> {
+    this.#called('changeConfig', app.name, values, by.name);
+    this.#store.config.change(app.id, values);
+    const live = app.liveRelease === undefined ? undefined : this.#store.releases.find(app.id, app.liveRelease);
+    return live && this.#store.releases.create({ ...live, cause: 'config', fromNumber: live.number });
+  }
+
+  async scale(...[app, formation]: Parameters<Operations['scale']>): Promise<void> {
+    this.#called('scale', app.name, formation);
+    this.#store.formation.set(app.id, formation);
+  }
+
+  async restart(app: App): Promise<void> {
+    this.#called('restart', app.name);
+  }
+
+  async stop(app: App): Promise<void> {
+    this.#called('stop', app.name);
+    this.#store.apps.setStopped(app.id, true);
+  }
+
+  async start(app: App): Promise<void> {
+    this.#called('start', app.name);
+    this.#store.apps.setStopped(app.id, false);
+  }
+
+  async instances(): Promise<InstanceStatus[]> {
+    return this.rows;
+  }
+
+  formation(app: App): Record<string, number> {
+    const scaled = this.#store.formation.get(app.id);
+    return Object.fromEntries(this.#processes(app).map(({ name, instances }) => [name, scaled[name] ?? instances]));
+  }
+
+  specFor(app: App, name: string | undefined): InstanceSpec {
+    return { name: `${app.name}-${name ?? 'web'}` } as InstanceSpec;
+  }
+
+  addresses(app: App): string[] {
+    return app.liveRelease === undefined ? [] : [`http://${app.name}.localhost`];
+  }
+
+  volumes(app: App): ReturnType<Operations['volumes']> {
+    return this.#processes(app).flatMap((each) =>
+      Object.entries(each.volumes).map(([name, path]) => ({
+        name,
+        path,
+        process: each.name,
+        volume: `dinp-${app.name}-${name}`,
+      })),
+    );
+  }
+
+  units(app: App, release: Release, kind: 'systemd' | 'fleet'): ReturnType<Operations['units']> {
+    return ['web', 'worker'].map((each) => ({
+      name: `dinp-${app.name}--${each}--v${release.number}--1.service`,
+      text: `[Unit]\nDescription=${kind}\n`,
+    }));
+  }
+
+  #processes(app: App): Process[] {
+    const release = this.#store.releases.find(app.id, app.liveRelease ?? 0);
+    return release?.services.flatMap((service) => service.processes) ?? [];
+  }
+}
+
+/** Has log lines to give and notes what it is asked to run. */
+export class MemoryTarget implements Target {
+  readonly name = 'docker';
+  runs = true;
+  engineOk = true;
+  readonly calls: unknown[][] = [];
+  readonly lines: LogLine[] = [];
+  onRun: (streams: ExecStreams) => Promise<number> = async () => 0;
+
+  async start(): Promise<void> {}
+  async remove(): Promise<void> {}
+  async restart(): Promise<void> {}
+
+  async list(): Promise<[]> {
+    return [];
+  }
+
+  async *logs(instances: string[], options: LogOptions): AsyncGenerator<LogLine> {
+    this.calls.push(['logs', instances, options.tail, options.follow]);
+    for (const name of instances) yield* this.lines.filter((line) => line.instance === name).slice(-options.tail);
+    if (options.follow) await new Promise((resolve) => options.signal.addEventListener('abort', resolve));
+  }
+
+  exec(): Promise<number> {
+    throw new DinpError('unavailable', 'not here');
+  }
+
+  runOnce(spec: InstanceSpec, command: string[], streams: ExecStreams): Promise<number> {
+    this.calls.push(['runOnce', spec.name, command]);
+    return this.onRun(streams);
+  }
+
+  async removeVolume(volume: string): Promise<void> {
+    this.calls.push(['removeVolume', volume]);
+  }
+}
+
+export function instance(name: string, index: number, more: Partial<InstanceStatus> = {}): InstanceStatus {
+  const unit = `dinp-blog--${name}--v1--${index}`;
+  return {
+    name: unit,
+    process: name,
+    index,
+    release: 1,
+    desired: true,
+    real: {
+      name: unit,
+      app: 'blog',
+      release: 1,
+      process: name,
+      index,
+      state: 'running',
+      exitCode: undefined,
+      healthy: undefined,
+      startedAt: Date.now() - 125_000,
+      restarts: 0,
+      hostPort: name === 'web' ? 22_000 + index : undefined,
+    },
+    ...more,
+  };
+}
