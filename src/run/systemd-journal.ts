@@ -22,11 +22,11 @@ export class InstanceJournal {
 
   /**
    * The last lines of an instance, oldest first: what it and the docker CLI printed, not what systemd says of it.
-   * @param after a cursor: only what came later
+   * @param since as end() gives it: nothing older
    */
-  async tail(instance: string, count: number, after?: string): Promise<JournalLine[]> {
+  async tail(instance: string, count: number, since?: string): Promise<JournalLine[]> {
     if (count === 0) return [];
-    const from = after === undefined ? [] : [`--after-cursor=${after}`];
+    const from = since === undefined ? [] : [`--since=${since}`];
     const argv = ['journalctl', ...FORMAT, `--lines=${count}`, ...from, match(instance)];
     const { stdout } = await this.#host.run(argv, { timeoutMs: TIMEOUT_MS });
     return stdout.split('\n').flatMap(parseJournalLine);
@@ -52,21 +52,25 @@ export class InstanceJournal {
       yield* this.#follow(instances, options.signal, end, new Set(past.map(({ cursor }) => cursor)), remain);
   }
 
-  /** The cursor of the journal's last line; undefined for an empty one. */
+  /**
+   * The time of the journal's last line, for `--since`; undefined for an empty one. Not its cursor: with a match,
+   * `--after-cursor` leaves out the first line that it should give, if the cursor's own line does not match.
+   */
   async end(): Promise<string | undefined> {
     const argv = ['journalctl', '--output=json', '--output-fields=_PID', '--lines=1', '--quiet', '--no-pager'];
     const { stdout } = await this.#host.run(argv, { timeoutMs: TIMEOUT_MS });
-    return /"__CURSOR":"([^"]+)"/.exec(stdout)?.[1];
+    const microseconds = /"__REALTIME_TIMESTAMP":"(\d+)"/.exec(stdout)?.[1];
+    return microseconds?.replace(/^(\d+)(\d{6})$/, '@$1.$2');
   }
 
   async *#follow(
     instances: string[],
     signal: AbortSignal,
-    after: string | undefined,
+    since: string | undefined,
     seen: Set<string>,
     remain: () => Promise<boolean>,
   ): AsyncGenerator<LogLine> {
-    const from = after === undefined ? ['--no-tail'] : [`--after-cursor=${after}`, '--no-tail'];
+    const from = since === undefined ? ['--no-tail'] : [`--since=${since}`, '--no-tail'];
     const stop = new AbortController();
     const argv = [
       'journalctl',
