@@ -19,15 +19,34 @@ const auth = z.strictObject({ username: z.string(), password: z.string() });
 /** The one schema of the server's config: file, environment and flags all end here, and the sample is made of it. */
 const schema = z.strictObject({
   data: z.string().default('/var/lib/dinp').describe('folder of repositories, database, logs and the control socket'),
-  address: z.string().default('127.0.0.1').describe('name or address of this machine as pushers and visitors reach it; printed in addresses'),
-  domain: z.string().optional().describe('every app gets http://APP.DOMAIN; "localhost" works at once on your own machine'),
-  target: z.enum(['docker', 'systemd', 'emit']).default('docker').describe('what keeps instances running: docker, systemd or emit (unit files only)'),
+  address: z
+    .string()
+    .default('127.0.0.1')
+    .describe('name or address of this machine as pushers and visitors reach it; printed in addresses'),
+  domain: z
+    .string()
+    .optional()
+    .describe('every app gets http://APP.DOMAIN; "localhost" works at once on your own machine'),
+  target: z
+    .enum(['docker', 'systemd', 'emit'])
+    .default('docker')
+    .describe('what keeps instances running: docker, systemd or emit (unit files only)'),
   ssh: z
     .strictObject({
       host: z.string().default('0.0.0.0').describe('address to listen on'),
       port: port.default(2222).describe('port to listen on'),
-      user: z.string().regex(/^[a-z_][a-z0-9_-]*$/).default('dinp').describe('the only user name that is let in'),
-      workers: z.coerce.number().int().min(1).max(64).optional().describe('processes that serve connections; a few more than cores do no harm'),
+      user: z
+        .string()
+        .regex(/^[a-z_][a-z0-9_-]*$/)
+        .default('dinp')
+        .describe('the only user name that is let in'),
+      workers: z.coerce
+        .number()
+        .int()
+        .min(1)
+        .max(64)
+        .optional()
+        .describe('processes that serve connections; a few more than cores do no harm'),
     })
     .prefault({}),
   apps: z
@@ -56,7 +75,7 @@ const schema = z.strictObject({
     .prefault({}),
   router: z
     .strictObject({
-      caddy: z.string().default('http://127.0.0.1:2019').describe("Caddy's admin address; \"none\" for no router"),
+      caddy: z.string().default('http://127.0.0.1:2019').describe('Caddy\'s admin address; "none" for no router'),
       listen: z.string().default(':80').describe('where Caddy serves APP.DOMAIN'),
       bind: z.string().default('0.0.0.0').describe("address of the apps' own stable ports"),
     })
@@ -75,7 +94,10 @@ const schema = z.strictObject({
     .prefault({}),
   log: z
     .strictObject({
-      level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info').describe('what the operator log tells'),
+      level: z
+        .enum(['trace', 'debug', 'info', 'warn', 'error'])
+        .default('info')
+        .describe('what the operator log tells'),
     })
     .prefault({}),
 });
@@ -87,7 +109,11 @@ export type ServerConfig = z.infer<typeof schema>;
  * variables, then `ssh.port=2222`-like settings, the later winning.
  * @throws DinpError config naming the key, what was found and the nearest key
  */
-export function loadConfig(file: string | undefined, env: NodeJS.ProcessEnv = process.env, settings: string[] = []): ServerConfig {
+export function loadConfig(
+  file: string | undefined,
+  env: NodeJS.ProcessEnv = process.env,
+  settings: string[] = [],
+): ServerConfig {
   const values = file === undefined ? {} : readConfigFile(file);
   for (const [path, value] of [...environmentSettings(env), ...settings.map(parseSetting)]) assign(values, path, value);
   const result = schema.safeParse(values);
@@ -110,14 +136,23 @@ export function parseConfigDuration(text: string): number {
 
 /** The annotated sample that the README shows: every key with its default. */
 export function sampleConfig(): string {
-  return renderSample(schema.shape, schema.parse({}) as Record<string, unknown>, '').join('\n').concat('\n');
+  return renderSample(schema.shape, schema.parse({}) as Record<string, unknown>, '')
+    .join('\n')
+    .concat('\n');
 }
 
 function renderSample(shape: Record<string, z.ZodType>, values: Record<string, unknown>, indent: string): string[] {
   return Object.entries(shape).flatMap(([key, type]) => {
     const inner = unwrap(type);
     if (inner instanceof z.ZodObject && type.description === undefined) {
-      return [`${indent}${key}:`, ...renderSample(inner.shape as Record<string, z.ZodType>, values[key] as Record<string, unknown>, `${indent}  `)];
+      return [
+        `${indent}${key}:`,
+        ...renderSample(
+          inner.shape as Record<string, z.ZodType>,
+          values[key] as Record<string, unknown>,
+          `${indent}  `,
+        ),
+      ];
     }
     const value = values[key];
     const setting = value === undefined ? `# ${key}:` : `${key}: ${scalar(value)}`;
@@ -130,7 +165,9 @@ function scalar(value: unknown): string {
 }
 
 function unwrap(type: z.ZodType): z.ZodType {
-  return type instanceof z.ZodPrefault || type instanceof z.ZodDefault || type instanceof z.ZodOptional ? unwrap(type.unwrap() as z.ZodType) : type;
+  return type instanceof z.ZodPrefault || type instanceof z.ZodDefault || type instanceof z.ZodOptional
+    ? unwrap(type.unwrap() as z.ZodType)
+    : type;
 }
 
 function readConfigFile(file: string): Record<string, unknown> {
@@ -148,7 +185,9 @@ function readConfigFile(file: string): Record<string, unknown> {
     if (typeof values === 'object' && !Array.isArray(values)) return values as Record<string, unknown>;
   } catch (cause) {
     const line = cause instanceof YAMLParseError ? ` line ${cause.linePos?.[0].line}` : '';
-    throw new DinpError('config', `${file}${line} is not valid YAML: ${(cause as Error).message.split('\n')[0]}`, { cause });
+    throw new DinpError('config', `${file}${line} is not valid YAML: ${(cause as Error).message.split('\n')[0]}`, {
+      cause,
+    });
   }
   throw new DinpError('config', `${file} must hold keys and values, such as "data: /var/lib/dinp".`);
 }
@@ -164,13 +203,18 @@ function environmentSettings(env: NodeJS.ProcessEnv): [string[], string][] {
 function leafPaths(shape: Record<string, z.ZodType>): string[][] {
   return Object.entries(shape).flatMap(([key, type]) => {
     const inner = unwrap(type);
-    return inner instanceof z.ZodObject ? leafPaths(inner.shape as Record<string, z.ZodType>).map((rest) => [key, ...rest]) : [[key]];
+    return inner instanceof z.ZodObject
+      ? leafPaths(inner.shape as Record<string, z.ZodType>).map((rest) => [key, ...rest])
+      : [[key]];
   });
 }
 
 function parseSetting(setting: string): [string[], string] {
   const at = setting.indexOf('=');
-  if (at < 1) throw new DinpError('usage', `--set takes KEY=VALUE, not "${setting}".`, { hint: 'For example --set ssh.port=2222' });
+  if (at < 1)
+    throw new DinpError('usage', `--set takes KEY=VALUE, not "${setting}".`, {
+      hint: 'For example --set ssh.port=2222',
+    });
   return [setting.slice(0, at).split('.'), setting.slice(at + 1)];
 }
 

@@ -1,0 +1,75 @@
+import type { App } from '../domain/app.ts';
+import { DinpError } from '../domain/errors.ts';
+import type { Store } from '../store/store.ts';
+import type { Progress } from './progress.ts';
+import type { Pushes } from './pushes.ts';
+import type { BuildQueue } from './queue.ts';
+import type { Rollouts } from './rollout.ts';
+
+export interface RecoveryParts {
+  store: Store;
+  queue: BuildQueue;
+  pushes: Pushes;
+  rollouts: Rollouts;
+  /** Removes what killed git processes left in repositories; gives what it removed. */
+  sweepRepositories(): Promise<string[]>;
+  /** Told what was found and done. */
+  report(event: string, fields: Record<string, unknown>): void;
+}
+
+/**
+ * Mends what a process that died left: half-received pushes, refs that moved without a build, releases in the middle
+ * of their rollout, builds in the middle of anything. Safe to repeat; an engine that does not answer is left for
+ * the next start.
+ */
+export async function recover(parts: RecoveryParts): Promise<void> {
+  const swept = await parts.sweepRepositories();
+  if (swept.length > 0) parts.report('removed half-received pushes', { folders: swept });
+  await abandonPending(parts);
+  for (const app of parts.store.apps.list()) await convergeApp(parts, app);
+  parts.queue.resume();
+  for (const app of parts.store.apps.list()) await recoverRefs(parts, app);
+}
+
+/** Builds refs of an app that moved without anybody hearing of it. */
+export async function recoverRefs(parts: Pick<RecoveryParts, 'pushes' | 'report'>, app: App): Promise<void> {
+  try {
+    for (const build of await parts.pushes.recover(app))
+      parts.report('built a ref that had moved without a build', { app: app.name, build: build.number });
+  } catch (error) {
+    parts.report('could not look for refs without a build', { app: app.name, err: error });
+  }
+}
+
+async function abandonPending(parts: RecoveryParts): Promise<void> {
+  for (const release of parts.store.releases.listPending()) {
+    try {
+      await parts.rollouts.abandon(release);
+      parts.report('gave up a half rolled out release', { app: release.app, release: release.number });
+    } catch (error) {
+      parts.report('could not clean up after a half rolled out release', {
+        app: release.app,
+        release: release.number,
+        err: error,
+      });
+    }
+  }
+}
+
+/** What should run is started, routed, and everything else of the app removed. */
+async function convergeApp(parts: RecoveryParts, app: App): Promise<void> {
+  const lines: string[] = [];
+  const progress: Progress = { heading: (text) => lines.push(text), line: (text) => lines.push(text) };
+  try {
+    await parts.rollouts.exclusively(app, progress, () =>
+      parts.rollouts.converge(app, progress, AbortSignal.timeout(5 * 60_000)),
+    );
+    if (lines.length > 0)
+      parts.report('brought what runs in line with the live release', { app: app.name, did: lines });
+  } catch (error) {
+    parts.report('could not bring what runs in line with the live release', {
+      app: app.name,
+      why: error instanceof DinpError ? error.message : error,
+    });
+  }
+}

@@ -1,0 +1,87 @@
+import type { CommandContext } from '../commands/context.ts';
+import { reportError } from '../commands/errors.ts';
+import { runCommand } from '../commands/registry.ts';
+import type { Pushes, PushRepositories } from '../deploy/pushes.ts';
+import type { Identity } from '../domain/identity.ts';
+import type {
+  CommandRequest,
+  JudgeReply,
+  JudgeRequest,
+  KeyReply,
+  KeyRequest,
+  OpenReply,
+  OpenRequest,
+  SettleRequest,
+} from '../ssh/protocol.ts';
+import type { Answer, RequestHandler } from '../ssh/responder.ts';
+import type { Store } from '../store/store.ts';
+import type { ServerLog } from './log.ts';
+
+export interface ControlParts {
+  store: Store;
+  pushes: Pushes;
+  repositories: PushRepositories;
+  /** Everything of a command's context but what belongs to the one call. */
+  commands: Omit<CommandContext, 'identity' | 'program' | 'out'>;
+  log: ServerLog;
+}
+
+/** What the owner of the local socket is: whoever may open it owns the data. */
+const OPERATOR: Identity = { name: 'operator', role: 'admin', fingerprint: undefined, apps: [] };
+
+/** Answers what SSH workers and the local `dinp` command ask of the control process. */
+export class Control implements RequestHandler {
+  readonly #parts: ControlParts;
+
+  constructor(parts: ControlParts) {
+    this.#parts = parts;
+  }
+
+  async key(request: KeyRequest): Promise<KeyReply> {
+    const key = this.#parts.store.keys.findByFingerprint(request.fingerprint);
+    return { identity: key && { name: key.name, role: key.role, fingerprint: key.fingerprint, apps: key.apps } };
+  }
+
+  async open(request: OpenRequest): Promise<OpenReply> {
+    try {
+      const app = await this.#parts.pushes.open(request.identity, request.name, request.service === 'git-receive-pack');
+      return { ok: true, app: app.name, repository: this.#parts.repositories.path(app.name) };
+    } catch (error) {
+      return { ok: false, text: reportError(error, this.#parts.log).text };
+    }
+  }
+
+  async judge(request: JudgeRequest): Promise<JudgeReply> {
+    const single = request.hook === 'pre-receive' ? undefined : request.commands[0];
+    return await this.#parts.pushes.judge(request.app, request.asked, request.options, single);
+  }
+
+  async settle(request: SettleRequest, answer: Answer): Promise<void> {
+    const { log } = this.#parts;
+    const { applied } = request.outcome;
+    log.info(
+      { app: request.app, by: request.identity.name, refs: applied.map((command) => command.ref) },
+      'push received',
+    );
+    const watcher = { write: (text: string | Uint8Array) => answer.write(2, text), signal: answer.signal };
+    answer.exit(await this.#parts.pushes.settle(request.app, request.identity, request.outcome, watcher));
+  }
+
+  async command(request: CommandRequest, answer: Answer): Promise<void> {
+    const identity = request.identity ?? OPERATOR;
+    this.#parts.log.info({ by: identity.name, command: request.argv.slice(0, 2).join(' ') }, 'command received');
+    const status = await runCommand(request.argv, {
+      ...this.#parts.commands,
+      identity,
+      program: request.program,
+      out: {
+        stdout: (data) => answer.write(1, data),
+        stderr: (data) => answer.write(2, data),
+        stdin: request.stdin ? answer.stdin : undefined,
+        columns: request.columns,
+        signal: answer.signal,
+      },
+    });
+    answer.exit(status);
+  }
+}

@@ -1,0 +1,328 @@
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Docker from 'dockerode';
+import { planDeploy } from '../artifact/plan-deploy.ts';
+import { Addresses } from '../deploy/addresses.ts';
+import { AppOperations } from '../deploy/app-operations.ts';
+import { deploy } from '../deploy/deploy.ts';
+import { Pushes } from '../deploy/pushes.ts';
+import { BuildQueue } from '../deploy/queue.ts';
+import { recover, recoverRefs } from '../deploy/recover.ts';
+import { Rollouts } from '../deploy/rollout.ts';
+import type { App } from '../domain/app.ts';
+import { DinpError } from '../domain/errors.ts';
+import type { BaseFacts } from '../domain/plan.ts';
+import { Repositories } from '../git/repositories.ts';
+import { BaseCatalogue } from '../image/bases.ts';
+import { ImageEngine } from '../image/engine.ts';
+import { EngineImageBuilder } from '../image/engine-builder.ts';
+import { Registries } from '../image/registries.ts';
+import { CaddyRouter } from '../router/caddy.ts';
+import type { Router } from '../router/router.ts';
+import { DockerTarget } from '../run/docker-target.ts';
+import { EmitTarget } from '../run/emit-target.ts';
+import { waitHealthy } from '../run/health.ts';
+import { LocalHost } from '../run/local-host.ts';
+import { SystemdTarget } from '../run/systemd-target.ts';
+import type { Target } from '../run/target.ts';
+import { openFrontDoor } from '../ssh/front-door.ts';
+import { respond } from '../ssh/responder.ts';
+import { BuildLogs } from '../store/build-log.ts';
+import { openDatabase } from '../store/database.ts';
+import { ensureServerId } from '../store/meta.ts';
+import { Store } from '../store/store.ts';
+import { RunUnits } from '../unit/run-unit.ts';
+import { verifyUnits } from '../unit/verify.ts';
+import { loadConfig, parseConfigDuration, parsePortRange, type ServerConfig } from './config.ts';
+import { Control } from './control.ts';
+import { listenForCommands } from './control-socket.ts';
+import { dataPaths, lockDataFolder } from './data-folder.ts';
+import { createLog, type ServerLog } from './log.ts';
+import { ReleaseUnits } from './release-units.ts';
+import { checkServices } from './services.ts';
+
+const PACKAGE = join(import.meta.dirname, '../..');
+const MAX_PACK_BYTES = 4 * 1024 ** 3;
+
+export interface ServeOptions {
+  config: string | undefined;
+  /** `key.path=value` settings of the command line. */
+  settings?: string[];
+}
+
+/**
+ * Runs the server until SIGTERM or SIGINT. Builds that run then are left as they are; the next start takes them up.
+ * @throws DinpError config, unavailable
+ */
+export async function serve(options: ServeOptions): Promise<void> {
+  const config = loadConfig(options.config, process.env, options.settings);
+  using _lock = lockDataFolder(config.data);
+  const log = createLog(config.log.level);
+  const server = buildServer(config, log);
+  await recover(server.recovery);
+  const socket = await listenForCommands(dataPaths(config.data).socket, server.control, server.onError);
+  const door = await openDoor(config, server, log);
+  log.info({ ssh: door.port, hostKey: door.hostKey.fingerprint, nativeCrypto: door.nativeCrypto }, 'server started');
+  const signal = await nextSignal();
+  log.info({ signal }, 'server stopping');
+  server.queue.close();
+  await door.close();
+  socket.close();
+  server.store.close();
+  log.info('server stopped');
+  // Builds and watchers hold connections open; they are rows and files by now.
+  process.exit(0);
+}
+
+type ServerParts = ReturnType<typeof buildServer>;
+
+/** Builds every adapter once and hands each to whoever needs it. */
+function buildServer(config: ServerConfig, log: ServerLog) {
+  const paths = dataPaths(config.data);
+  const db = openDatabase(paths.database);
+  const serverId = ensureServerId(db);
+  const store = new Store(db);
+  const logs = new BuildLogs(paths.logs);
+  const repositories = new Repositories(config.data, findProgram('git'));
+  const docker = new Docker({ socketPath: config.docker.socket });
+  const registries = new Registries({
+    own: {
+      address: config.registry.push,
+      credentials: config.registry.auth,
+      ca: config.registry.ca === undefined ? undefined : readFileSync(config.registry.ca, 'utf8'),
+    },
+    pullAddress: config.registry.pull,
+  });
+  const bases = new BaseCatalogue({ registries, file: config.bases.file });
+  const builder = new EngineImageBuilder({
+    engine: new ImageEngine(docker),
+    registries,
+    bases,
+    server: serverId,
+    autoBases: config.bases.auto,
+  });
+  const router = config.router.caddy === 'none' ? undefined : createRouter(config);
+  const units = new ReleaseUnits(
+    new RunUnits(join(PACKAGE, 'unit-templates'), {
+      docker: findProgram('docker', '/usr/bin/docker'),
+      server: serverId,
+      environmentFolder: paths.environment,
+    }),
+    paths.units,
+  );
+  const targets = createTargets({ docker, serverId, registries, units, paths });
+  const target = (name: string | undefined): Target => findTarget(targets, name ?? config.target);
+  const addresses = new Addresses(store, {
+    address: config.address,
+    domain: config.domain,
+    routerPort: router && portOf(config.router.listen),
+    appPorts: parsePortRange(config.ports.apps),
+    instancePorts: parsePortRange(config.ports.instances),
+  });
+  const rollouts = new Rollouts({
+    store,
+    addresses,
+    router,
+    target,
+    waitHealthy: async (on, spec, onProgress, signal) => {
+      const { milliseconds, proof } = await waitHealthy(on, spec, { onProgress, signal });
+      onProgress(`${spec.process}.${spec.index} ${proof}, ${(milliseconds / 1000).toFixed(1)} s after its start`);
+    },
+    emitUnits: (release, specs) => units.emit(release, specs),
+    pullRepository: (repository) =>
+      repository.replace(config.registry.push, config.registry.pull ?? config.registry.push),
+  });
+  const queue = new BuildQueue({
+    store,
+    logs,
+    parallel: config.builds.parallel,
+    run: (build, output, signal) =>
+      deploy(
+        {
+          store,
+          addresses,
+          rollouts,
+          builder,
+          openTree: (app, sha, abort) => repositories.openTree(app, sha, abort),
+          planDeploy: (tree, app) => planDeploy(tree, { app, hostArch: hostArch(), bases: baseFacts(bases) }),
+          keepCommit: (app, release, sha) => repositories.keepRef(app, release, sha),
+          defaultTimeoutMs: parseConfigDuration(config.builds.timeout),
+        },
+        build,
+        output,
+        signal,
+      ),
+    onInternalError: (build, err) =>
+      log.error({ err, app: build.app, build: build.id }, 'build failed for a reason of ours'),
+    onFinished: (build, milliseconds) =>
+      log.info(
+        { app: build.app, build: build.id, sha: build.sha, state: build.state, release: build.release, milliseconds },
+        'build finished',
+      ),
+  });
+  const operations = new AppOperations({
+    store,
+    logs,
+    queue,
+    rollouts,
+    addresses,
+    router,
+    target,
+    repositories,
+    renderUnits: (specs, kind) => units.render(specs, kind),
+    removeUnits: (app) => units.remove(app),
+  });
+  const pushes = new Pushes({
+    store,
+    queue,
+    logs,
+    addresses,
+    repositories,
+    createApp: (name) => operations.createApp(name),
+    createOnPush: config.apps.create,
+  });
+  const control = new Control({
+    store,
+    pushes,
+    repositories,
+    commands: {
+      store,
+      operations,
+      queue,
+      buildLogs: logs,
+      targets: [config.target, ...[...targets.keys()].filter((name) => name !== config.target)],
+      targetOf: (app: App) => target(app.target),
+      bases,
+      repositories: {
+        branches: async (app: App) =>
+          (await repositories.listRefs(app.name, 'refs/heads/')).map((ref) => ref.name.slice('refs/heads/'.length)),
+      },
+      server: {
+        version: packageVersion(),
+        address: config.address,
+        sshPort: config.ssh.port,
+        user: config.ssh.user,
+        data: config.data,
+        target: config.target,
+      },
+      checkServices: () => checkServices({ config, docker, registry: registries.own, router }),
+      log,
+    },
+    log,
+  });
+  const recovery = {
+    store,
+    queue,
+    pushes,
+    rollouts,
+    sweepRepositories: () => repositories.sweep(),
+    report: (event: string, fields: Record<string, unknown>) => log.warn(fields, event),
+  };
+  const onError = (err: unknown): void => log.error({ err }, 'unexpected error');
+  return { store, queue, control, recovery, repositories, onError };
+}
+
+async function openDoor(config: ServerConfig, server: ServerParts, log: ServerLog) {
+  const { host, port, user, workers } = config.ssh;
+  return await openFrontDoor({
+    host,
+    port,
+    user,
+    program: `ssh ${port === 22 ? '' : `-p ${port} `}${user}@${config.address}`,
+    hostKeyPath: dataPaths(config.data).hostKey,
+    git: { git: findProgram('git'), hooks: join(PACKAGE, 'hooks'), maxPackBytes: MAX_PACK_BYTES },
+    ...(workers === undefined ? {} : { workers }),
+    onWorker: (link) => respond(link, server.control, server.onError),
+    onWorkerLost: (apps) => {
+      for (const name of apps) {
+        const app = server.store.apps.find(name);
+        if (app) recoverRefs(server.recovery, app).catch(server.onError);
+      }
+    },
+    log: (level, message, fields) => log[level](fields ?? {}, message),
+  });
+}
+
+function createRouter(config: ServerConfig): Router {
+  return new CaddyRouter({ admin: config.router.caddy, listen: config.router.listen, bind: config.router.bind });
+}
+
+function createTargets(parts: {
+  docker: Docker;
+  serverId: string;
+  registries: Registries;
+  units: ReleaseUnits;
+  paths: ReturnType<typeof dataPaths>;
+}): Map<string, Target> {
+  const { docker, serverId, registries, units, paths } = parts;
+  const host = new LocalHost();
+  const all: Target[] = [
+    new DockerTarget(docker, {
+      serverId,
+      findLogin: (repository) => registries.credentialsFor(repository.split('/')[0]!),
+    }),
+    new SystemdTarget(host, {
+      renderer: units.renderer,
+      server: serverId,
+      docker: findProgram('docker', '/usr/bin/docker'),
+      environmentFolder: paths.environment,
+      verify: (files) => verifyUnits(files, host),
+    }),
+    new EmitTarget(paths.units),
+  ];
+  return new Map(all.map((target) => [target.name, target]));
+}
+
+function findTarget(targets: Map<string, Target>, name: string): Target {
+  const found = targets.get(name);
+  if (found) return found;
+  throw new DinpError('config', `there is no target ${name}.`, {
+    hint: `This server has: ${[...targets.keys()].join(', ')}.`,
+  });
+}
+
+function baseFacts(bases: BaseCatalogue): Map<string, BaseFacts> {
+  return new Map(bases.list().map(({ name }) => [name, bases.facts(name)!]));
+}
+
+/** Docker's and Go's name of this machine's architecture. */
+function hostArch(): string {
+  return { x64: 'amd64', ia32: '386', arm: 'arm' }[process.arch as string] ?? process.arch;
+}
+
+/** Absolute path of a program, looked up once: a worker that spawns by name walks PATH at every push. */
+function findProgram(name: string, fallback?: string): string {
+  for (const folder of (process.env.PATH ?? '').split(':')) {
+    const path = join(folder, name);
+    if (folder.startsWith('/') && isExecutable(path)) return path;
+  }
+  if (fallback !== undefined) return fallback;
+  throw new DinpError('config', `${name} is not installed: no such program in PATH.`, {
+    hint: `As root on Debian: apt-get install ${name}`,
+  });
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return existsSync(path);
+  } catch {
+    return false;
+  }
+}
+
+/** The port of a listen address such as `:80` or `0.0.0.0:8080`. */
+function portOf(listen: string): number {
+  return Number(listen.slice(listen.lastIndexOf(':') + 1));
+}
+
+function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8')) as { version: string }).version;
+}
+
+function nextSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+}

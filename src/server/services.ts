@@ -1,0 +1,37 @@
+import type Docker from 'dockerode';
+import type { ServiceStatus } from '../commands/context.ts';
+import type { RegistryClient } from '../image/registry.ts';
+import type { Router } from '../router/router.ts';
+import type { ServerConfig } from './config.ts';
+
+/** Whether engine, registry and router answer, and where they are. */
+export async function checkServices(parts: {
+  config: ServerConfig;
+  docker: Docker;
+  registry: RegistryClient;
+  router: Router | undefined;
+}): Promise<ServiceStatus[]> {
+  const { config, docker, registry, router } = parts;
+  return await Promise.all([
+    status('engine', config.docker.socket, async () => {
+      const version = await docker.version();
+      return `Docker ${version.Version} at ${config.docker.socket}`;
+    }),
+    status('registry', config.registry.push, async () => {
+      await registry.ping();
+      return `at ${config.registry.push}`;
+    }),
+    status('router', config.router.caddy, async () => {
+      if (!router) return 'none: addresses change with every release';
+      return `Caddy at ${config.router.caddy}, ${(await router.listRoutes()).length} routes`;
+    }),
+  ]);
+}
+
+async function status(name: string, where: string, look: () => Promise<string>): Promise<ServiceStatus> {
+  try {
+    return { name, ok: true, detail: await look() };
+  } catch (error) {
+    return { name, ok: false, detail: `${where}: ${(error as Error).message}` };
+  }
+}
