@@ -28,8 +28,9 @@ export interface ConnectionContext {
 /** Packets smaller than this serve nobody, and 0 makes an endless loop of ssh2's writing. */
 const MIN_PACKET = 256;
 const MAX_SESSIONS_EVER = 10_000;
-/** OpenSSH renews keys after gigabytes; more than this in a minute is meant to keep us busy. */
-const MAX_REKEYS_A_MINUTE = 10;
+/** Key exchanges after so few bytes are meant to keep us busy: OpenSSH's RekeyLimit, which users may set low, counts bytes. */
+const MIN_REKEY_BYTES = 64 * 1024;
+const MAX_EARLY_REKEYS_A_MINUTE = 10;
 const PROTOCOL = /^version=[012]$/;
 
 /** One client from its identification line on: login, and the sessions it opens. */
@@ -42,7 +43,8 @@ export class Connection {
   #identity: Identity | undefined;
   #sessions = 0;
   #sessionsEver = 0;
-  #rekeys: number[] = [];
+  #earlyRekeys: number[] = [];
+  #bytesAtRekey = 0;
 
   constructor(client: Client, transport: Transport, context: ConnectionContext) {
     this.#client = client;
@@ -72,11 +74,14 @@ export class Connection {
     return this.#identity !== undefined;
   }
 
-  /** Tells all sessions one line, ends them with status 1, and hangs up. */
+  /**
+   * Tells all sessions one line and ends them with status 1. The client then hangs up: a disconnect of ours could
+   * overtake the exit status in its eyes.
+   */
   async farewell(text: string): Promise<void> {
     const outputs = [...this.#outputs];
+    if (outputs.length === 0) this.#client.end();
     await Promise.all(outputs.map((output) => output.say(text).then(() => output.finish(1))));
-    this.#client.end();
   }
 
   #loggedIn(identity: Identity): void {
@@ -85,9 +90,13 @@ export class Connection {
   }
 
   #countRekey(): void {
+    const { bytesRead, bytesWritten } = this.#transport.socket;
+    const moved = bytesRead + bytesWritten - this.#bytesAtRekey;
+    this.#bytesAtRekey += moved;
+    if (moved >= MIN_REKEY_BYTES) return;
     const now = Date.now();
-    this.#rekeys = [...this.#rekeys.filter((time) => now - time < 60_000), now];
-    if (this.#rekeys.length > MAX_REKEYS_A_MINUTE) this.#cut('too many key exchanges');
+    this.#earlyRekeys = [...this.#earlyRekeys.filter((time) => now - time < 60_000), now];
+    if (this.#earlyRekeys.length > MAX_EARLY_REKEYS_A_MINUTE) this.#cut('too many key exchanges');
   }
 
   #cut(reason: string): void {

@@ -86,7 +86,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
     throw listenError(error, options);
   }
   return {
-    port: socket.port(),
+    port: socket.port,
     hostKey: { publicKey: hostKey.publicKey, fingerprint: hostKey.fingerprint },
     nativeCrypto,
     workers: () => posts.flatMap((post) => post.pid ?? []),
@@ -97,10 +97,10 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   };
 }
 
-function listenError(error: unknown, options: FrontDoorOptions): DinpError {
+function listenError(error: unknown, { host, port }: Pick<FrontDoorOptions, 'host' | 'port'>): DinpError {
   if (error instanceof DinpError) return error;
   const code = (error as { code?: string }).code ?? String(error);
-  const where = `${options.host} port ${options.port}`;
+  const where = `${host} port ${port}`;
   const why =
     code === 'EADDRINUSE' ? 'another program listens there' : code === 'EACCES' ? 'that is not allowed' : code;
   return new DinpError('config', `SSH cannot listen on ${where}: ${why}.`, {
@@ -119,7 +119,7 @@ interface TcpHandle {
  * A bound socket that this process never listens on: the workers do, and this process keeps it open for those that
  * come later. A net.Server would accept connections here too, so this is the call that node:cluster makes for it.
  */
-function bind(host: string, port: number): { handle: TcpHandle; port(): number } {
+function bind(host: string, port: number): { handle: TcpHandle; port: number } {
   const { _createServerHandle: create } = net as unknown as {
     _createServerHandle(address: string, port: number, family: 4 | 6, fd: undefined, flags: number): TcpHandle | number;
   };
@@ -130,14 +130,14 @@ function bind(host: string, port: number): { handle: TcpHandle; port(): number }
       hint: 'Use an IP address of this machine, 0.0.0.0 or ::.',
     });
   }
-  return {
-    handle,
-    port: () => {
-      const name: { port?: number } = {};
-      handle.getsockname(name);
-      return name.port ?? port;
-    },
-  };
+  const name: { port?: number } = {};
+  handle.getsockname(name);
+  // libuv keeps "address in use" for listen(), which is not called here; the socket is simply not bound then.
+  if (name.port === undefined || name.port === 0) {
+    handle.close();
+    throw listenError({ code: 'EADDRINUSE' }, { host, port });
+  }
+  return { handle, port: name.port };
 }
 
 /** One place of the pool: a worker, and the next one when it is lost. */

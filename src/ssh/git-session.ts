@@ -111,7 +111,10 @@ class Push {
     hooks.catch(() => {});
     this.#outcome.status = await runGit(this.#git, session);
     await hooks;
-    if (this.#outcome.asked.length === 0 && this.#prelude.kind !== 'nothing') return this.#refusedByGit();
+    const { applied, asked, status } = this.#outcome;
+    if (this.#prelude.kind === 'shallow' && applied.length === 0) await session.output.say(SHALLOW);
+    // The push had commands, but git refused them before any hook was asked, and has said why.
+    if (asked.length === 0 && this.#prelude.kind !== 'nothing') return status || 1;
     return this.#settle();
   }
 
@@ -174,12 +177,6 @@ class Push {
     });
     await output.say(verdict.text);
     return verdict;
-  }
-
-  /** The push had commands, but git refused them before any hook was asked, and has said why. */
-  async #refusedByGit(): Promise<number> {
-    if (this.#prelude.kind === 'shallow') await this.#session.output.say(SHALLOW);
-    return this.#outcome.status || 1;
   }
 
   /** Also for a client that is gone: refs that moved are deployed whoever watches. */

@@ -120,12 +120,13 @@ function accept(socket: Socket, ssh: unknown, settings: WorkerSettings): void {
 /** The control process is gone or wants us to end: nobody is left waiting for an answer that cannot come. */
 function stop(): void {
   listener?.close();
-  const timer = setTimeout(() => process.exit(0), EXIT_MS);
-  const farewells = [...connections.values()].map(({ connection, transport }) =>
-    connection === undefined ? transport.socket.destroy() : connection.farewell(STOPPED),
-  );
-  Promise.allSettled(farewells).then(
-    () => (connections.size === 0 ? process.exit(0) : timer.refresh()),
-    () => {},
-  );
+  setTimeout(() => process.exit(0), EXIT_MS);
+  for (const { connection, transport } of connections.values()) {
+    transport.socket.once('close', () => {
+      if (connections.size === 0) process.exit(0);
+    });
+    if (connection === undefined) transport.socket.destroy();
+    else connection.farewell(STOPPED).catch(() => transport.socket.destroy());
+  }
+  if (connections.size === 0) process.exit(0);
 }
