@@ -1,11 +1,12 @@
 import { DinpError } from '../domain/errors.ts';
 import { printable } from '../domain/names.ts';
+import type { StepFailure } from './build-progress.ts';
 
 interface Context {
   /** Path of the Dockerfile in the commit. */
   dockerfile: string;
-  /** The last lines of output. */
-  tail: string;
+  /** The step that failed, where one did. */
+  failure: StepFailure | undefined;
   /** Whether a .dockerignore took files away. */
   ignored: boolean;
 }
@@ -16,22 +17,18 @@ const DISK_FULL = /no space left on device|disk quota exceeded/i;
 
 /** What the engine said about a failed build, told to the one who pushed. */
 export function explainBuild(message: string, context: Context): DinpError {
-  const detail = context.tail === '' ? {} : { detail: context.tail };
+  const lines = context.failure?.lines ?? '';
+  const detail = lines === '' ? {} : { detail: lines };
   const said = printable(message.replace(/\s+/g, ' ').trim());
   if (DISK_FULL.test(message)) return diskFull();
   const failed = runFailure(said);
   if (failed !== undefined) return new DinpError('build-failed', failed.message, { ...detail, ...failed.hint });
   const missing = missingFile(said);
   if (missing !== undefined) {
-    return new DinpError(
-      'build-failed',
-      `${context.dockerfile} copies ${missing}, which is not in the commit's build context.`,
-      {
-        hint: context.ignored
-          ? `Commit it, or see whether .dockerignore leaves it out: git ls-files ${missing}`
-          : `Commit it (and see whether .gitignore leaves it out): git add -f ${missing}`,
-      },
-    );
+    const step = context.failure?.step.replace(/^\[[^\]]*\] /, '') ?? 'COPY';
+    return new DinpError('build-failed', `${step}: ${missing} is not in the build context.`, {
+      hint: `See whether it is committed: git ls-files ${missing}${context.ignored ? ' (and whether .dockerignore leaves it out)' : ''}`,
+    });
   }
   if (
     NETWORK.test(message) &&

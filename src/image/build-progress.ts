@@ -3,7 +3,7 @@ import { decodeStatus } from './buildkit-status.ts';
 import type { EngineRecord } from './engine-stream.ts';
 import { brokenOff } from './engine-stream.ts';
 import type { BuildOutput } from './output.ts';
-import { LineBuffer } from './output.ts';
+import { cleanLine, LineBuffer } from './output.ts';
 
 /** Turns the records of a build into lines for people, and finds the image that came out. */
 export interface BuildProgress {
@@ -12,8 +12,13 @@ export interface BuildProgress {
   finish(): void;
   /** `sha256:…` of the image, once the engine has said that the build is done. */
   readonly imageId: string | undefined;
-  /** The last lines of the step that failed, where one did. */
-  readonly failure: string | undefined;
+  /** The step that failed, `[2/4] RUN make`, and its last lines; for errors that belong to no step undefined. */
+  readonly failure: StepFailure | undefined;
+}
+
+export interface StepFailure {
+  step: string;
+  lines: string;
 }
 
 const IMAGE_ID = /^sha256:[0-9a-f]{64}$/;
@@ -32,7 +37,7 @@ interface Step {
 /** BuildKit's steps: a heading once each, log lines below it, and the step's label before lines of steps that run side by side. */
 export class BuildKitProgress implements BuildProgress {
   imageId: string | undefined;
-  failure: string | undefined;
+  failure: StepFailure | undefined;
   readonly #output: BuildOutput;
   readonly #steps = new Map<string, Step>();
   #current: Step | undefined;
@@ -77,16 +82,16 @@ export class BuildKitProgress implements BuildProgress {
       step.done = true;
       step.lines.flush();
       // Steps that were canceled because another one failed say so too; the first reason is the one that counts.
-      if (vertex.error !== '' && this.failure === undefined && !/context canceled/.test(vertex.error))
-        this.failure = step.last.join('\n');
+      if (vertex.error === '' || this.failure !== undefined || /context canceled/.test(vertex.error)) continue;
+      this.failure = { step: step.name, lines: step.last.join('\n') };
     }
   }
 
   #heading(step: Step): void {
     step.shown = true;
     this.#current = step;
-    this.#output.newStep();
     this.#output.line(step.name);
+    this.#output.newStep();
   }
 
   #step(digest: string): Step {
@@ -107,7 +112,7 @@ export class BuildKitProgress implements BuildProgress {
   #log(step: Step, line: string): void {
     const label = step === this.#current ? '' : (/^\[[^\]]*\] /.exec(step.name)?.[0] ?? '');
     this.#output.line(`${label}${line}`);
-    step.last.push(line);
+    step.last.push(cleanLine(line));
     if (step.last.length > FAILURE_LINES) step.last.shift();
   }
 }
@@ -117,22 +122,30 @@ function isShown(name: string): boolean {
   return /^\[(?!internal\]|auth\])/.test(name);
 }
 
+const OWN_LINE = /^(?:Step \d+\/\d+ : | ---> |Removing intermediate container |Successfully (?:built|tagged) )/;
+
 /** The classic builder's lines, brought into the same form. */
 export class ClassicProgress implements BuildProgress {
   imageId: string | undefined;
-  readonly failure = undefined;
   readonly #output: BuildOutput;
   readonly #lines: LineBuffer;
+  /** Steps that the engine adds for labels given beside the Dockerfile, one each, at the end. */
+  readonly #added: number;
   #lastId: string | undefined;
+  #step: string | undefined;
 
-  constructor(output: BuildOutput) {
+  constructor(output: BuildOutput, added: number) {
     this.#output = output;
+    this.#added = added;
     this.#lines = new LineBuffer((line) => this.#line(line));
   }
 
   take(record: EngineRecord): void {
-    if (record.stream !== undefined) this.#lines.write(record.stream);
-    else if (record.aux !== undefined) this.#lastId = idOf(record.aux);
+    if (record.stream !== undefined) {
+      // What RUN printed last may have no line end; the builder's own lines come in records of their own.
+      if (OWN_LINE.test(record.stream)) this.#lines.flush();
+      this.#lines.write(record.stream);
+    } else if (record.aux !== undefined) this.#lastId = idOf(record.aux);
     else if (record.status !== undefined && record.progressDetail === undefined) this.#output.line(record.status);
   }
 
@@ -140,11 +153,18 @@ export class ClassicProgress implements BuildProgress {
     this.#lines.flush();
   }
 
+  get failure(): StepFailure | undefined {
+    return this.#step === undefined ? undefined : { step: this.#step, lines: this.#output.tail() };
+  }
+
   #line(line: string): void {
     const step = /^Step (\d+)\/(\d+) : (.*)$/.exec(line);
     if (step !== null) {
+      const total = Number(step[2]) - this.#added;
+      if (Number(step[1]) > total) return;
+      this.#step = `[${step[1]}/${total}] ${step[3]}`;
+      this.#output.line(this.#step);
       this.#output.newStep();
-      this.#output.line(`[${step[1]}/${step[2]}] ${step[3]}`);
     } else if (/^ ---> Using cache\s*$/.test(line)) {
       this.#output.line('(cached)');
     } else if (this.#lastId !== undefined && line.trim() === `Successfully built ${this.#lastId.slice(7, 19)}`) {

@@ -319,8 +319,8 @@ export class EngineImageBuilder implements ImageBuilder {
       );
     } catch (error) {
       const about = { dockerfile: recipe.shownDockerfile, ignored: recipe.ignored };
-      if (error instanceof EngineBuildError) throw explainBuild(error.message, { ...about, tail: error.tail });
-      if (error instanceof EngineStreamError) throw explainBuild(error.message, { ...about, tail: output.tail() });
+      if (error instanceof EngineBuildError) throw explainBuild(error.message, { ...about, failure: error.failure });
+      if (error instanceof EngineStreamError) throw explainBuild(error.message, { ...about, failure: undefined });
       throw error;
     }
   }

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
 import { DinpError } from '../domain/errors.ts';
 import { canceled } from './abort.ts';
-import type { BuildProgress } from './build-progress.ts';
+import type { BuildProgress, StepFailure } from './build-progress.ts';
 import { BuildKitProgress, ClassicProgress } from './build-progress.ts';
 import type { EngineRecord } from './engine-stream.ts';
 import { brokenOff, EngineStreamError, engineRecords } from './engine-stream.ts';
@@ -40,12 +40,11 @@ export interface EngineBuild {
 /** A build that the engine itself called failed. */
 export class EngineBuildError extends Error {
   override readonly name = 'EngineBuildError';
-  /** The last lines of the step that failed. */
-  readonly tail: string;
+  readonly failure: StepFailure | undefined;
 
-  constructor(message: string, tail: string) {
+  constructor(message: string, failure: StepFailure | undefined) {
     super(message);
-    this.tail = tail;
+    this.failure = failure;
   }
 }
 
@@ -159,7 +158,9 @@ export class ImageEngine {
   async build(build: EngineBuild, output: BuildOutput): Promise<string> {
     const id = `dinp-${randomBytes(12).toString('hex')}`;
     const progress: BuildProgress =
-      build.builder === 'buildkit' ? new BuildKitProgress(output) : new ClassicProgress(output);
+      build.builder === 'buildkit'
+        ? new BuildKitProgress(output)
+        : new ClassicProgress(output, Object.keys(build.labels).length);
     const stop = (): void => {
       this.#ask('POST', `/build/cancel?id=${id}`, { 404: true }).catch(() => {});
     };
@@ -169,7 +170,7 @@ export class ImageEngine {
         `/build?${buildQuery(build, id)}`,
         build.signal,
         {
-          'X-Registry-Config': Buffer.from(JSON.stringify(build.credentials)).toString('base64url'),
+          'X-Registry-Config': headerJson(build.credentials),
         },
         build.context,
       );
@@ -178,7 +179,7 @@ export class ImageEngine {
     } catch (error) {
       progress.finish();
       if (!(error instanceof EngineStreamError)) throw error;
-      throw new EngineBuildError(error.message, progress.failure ?? output.tail());
+      throw new EngineBuildError(error.message, progress.failure);
     } finally {
       build.signal.removeEventListener('abort', stop);
       build.context.destroy();
@@ -275,10 +276,13 @@ function buildQuery(build: EngineBuild, id: string): URLSearchParams {
   return query;
 }
 
+/** The engine reads base64 of RFC 4648, section 5, with its padding; Node's base64url leaves that out. */
+function headerJson(value: object): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
+}
+
 function authHeaders(credentials: Credentials | undefined): Record<string, string> {
-  return credentials === undefined
-    ? {}
-    : { 'X-Registry-Auth': Buffer.from(JSON.stringify(credentials)).toString('base64url') };
+  return credentials === undefined ? {} : { 'X-Registry-Auth': headerJson(credentials) };
 }
 
 /** What to throw for a failed request to the engine: its own words where it answered, else that it does not. */

@@ -19,7 +19,9 @@ export function memoryTree(files: Record<string, MemoryFile>): Tree {
   const idOf = (prefix: string): string | undefined => {
     const inside = entries.filter((entry) => entry.path.startsWith(prefix));
     if (inside.length === 0) return undefined;
-    return createHash('sha1').update(JSON.stringify(inside.map(({ path, mode, oid }) => [path.slice(prefix.length), mode, oid]))).digest('hex');
+    return createHash('sha1')
+      .update(JSON.stringify(inside.map(({ path, mode, oid }) => [path.slice(prefix.length), mode, oid])))
+      .digest('hex');
   };
   const tree: Tree = {
     oid: idOf('') ?? '',

@@ -36,7 +36,8 @@ export class ImageFixture implements AsyncDisposable {
 
   static async start(options: { password?: boolean; bases?: string[] } = {}): Promise<ImageFixture> {
     const fixture = new ImageFixture(await startRegistry(options), options.password ?? false);
-    for (const base of options.bases ?? ['busybox']) await fixture.bases.build(base, () => {}, new AbortController().signal);
+    for (const base of options.bases ?? ['busybox'])
+      await fixture.bases.build(base, () => {}, new AbortController().signal);
     return fixture;
   }
 
@@ -47,7 +48,14 @@ export class ImageFixture implements AsyncDisposable {
 
   builder(kind: BuilderKind | 'auto' = 'auto', docker = this.docker): EngineImageBuilder {
     const engine = new ImageEngine(docker);
-    return new EngineImageBuilder({ engine, registries: this.registries, bases: this.bases, server: 'test', autoBases: true, builder: kind });
+    return new EngineImageBuilder({
+      engine,
+      registries: this.registries,
+      bases: this.bases,
+      server: 'test',
+      autoBases: true,
+      builder: kind,
+    });
   }
 
   /** Builds a tree, as a Dockerfile unless the changes say otherwise. */
@@ -80,7 +88,11 @@ export class ImageFixture implements AsyncDisposable {
 
   /** Runs a command in an image to its end. @returns its output */
   async run(image: { ref: { repository: string; digest: string } }, command: string[]): Promise<string> {
-    const container = await this.docker.createContainer({ Image: `${image.ref.repository}@${image.ref.digest}`, Cmd: command, Tty: true });
+    const container = await this.docker.createContainer({
+      Image: `${image.ref.repository}@${image.ref.digest}`,
+      Cmd: command,
+      Tty: true,
+    });
     this.#containers.push(container);
     const stream = await container.attach({ stream: true, stdout: true, stderr: true });
     await container.start();
@@ -107,8 +119,14 @@ export class ImageFixture implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const container of this.#containers) await container.remove({ force: true, v: true });
     const images = await this.docker.listImages();
-    const ours = images.flatMap((image) => [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])]).filter((name) => name.startsWith(`${this.registry.address}/`));
-    for (const name of ours) await this.docker.getImage(name).remove({ force: true }).catch(() => {});
+    const ours = images
+      .flatMap((image) => [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])])
+      .filter((name) => name.startsWith(`${this.registry.address}/`));
+    for (const name of ours)
+      await this.docker
+        .getImage(name)
+        .remove({ force: true })
+        .catch(() => {});
     await this.registries.close();
     await this.registry[Symbol.asyncDispose]();
   }
