@@ -47,7 +47,7 @@ export class Control implements RequestHandler {
       const app = await this.#parts.pushes.open(request.identity, request.name, request.service === 'git-receive-pack');
       return { ok: true, app: app.name, repository: this.#parts.repositories.path(app.name) };
     } catch (error) {
-      return { ok: false, text: reportError(error, this.#parts.log).text };
+      return { ok: false, text: reportError(error, 'dinp', this.#parts.log).text };
     }
   }
 
