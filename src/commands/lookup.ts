@@ -5,7 +5,7 @@ import { type Identity, mayUse } from '../domain/identity.ts';
 import { nearest, printable } from '../domain/names.ts';
 import type { Release } from '../domain/release.ts';
 import type { Call } from './context.ts';
-import { counted, gitRemote, listed, shellLine } from './text.ts';
+import { counted, gitRemote, listed, retypedLine, shellLine } from './text.ts';
 
 /** `alice, an admin`, `bob, a deployer of blog and shop`. */
 export function describeIdentity(identity: Identity): string {
@@ -34,7 +34,7 @@ function askAdmin(call: Call, command?: string): string {
 /** The command that was typed, with one word of it put right. */
 export function retyped(call: Call, word: string, better: string): string {
   const at = call.argv.indexOf(word);
-  return `${call.program} ${shellLine(call.argv.map((each, i) => (i === at ? better : each)))}`;
+  return `${call.program} ${retypedLine(call.argv.map((each, i) => (i === at ? better : each)))}`;
 }
 
 /** Apps that the caller may use, by name. */

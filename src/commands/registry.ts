@@ -15,7 +15,7 @@ import { requireAdmin } from './lookup.ts';
 import { defineProcesses } from './ps.ts';
 import { defineReleases } from './releases.ts';
 import { defineRun } from './run.ts';
-import { shellLine } from './text.ts';
+import { retypedLine, shellLine } from './text.ts';
 import { defineUnits } from './units.ts';
 import { defineVolumes } from './volumes.ts';
 import { defineWhoami } from './whoami.ts';
@@ -205,7 +205,7 @@ function resolveWords(argv: readonly string[], program: Command, look: Look): st
     hint:
       near === undefined
         ? `${look.program} ${first} --help lists what there is.`
-        : `Did you mean:  ${look.program} ${shellLine([first, near, ...more])}`,
+        : `Did you mean:  ${look.program} ${retypedLine([first, near, ...more])}`,
   });
 }
 
@@ -234,7 +234,7 @@ function unknownCommand(argv: readonly string[], program: Command, look: Look): 
     hint:
       meant === undefined
         ? `${look.program} help lists what there is.`
-        : `Did you mean:  ${look.program} ${shellLine([...meant.split(' '), ...(verb ? [verb] : []), ...rest])}`,
+        : `Did you mean:  ${look.program} ${retypedLine([...meant.split(' '), ...(verb ? [verb] : []), ...rest])}`,
   });
 }
 
@@ -249,7 +249,7 @@ function usageError(error: CommanderError, words: readonly string[], program: Co
   const usage = `Usage:  ${[look.program, ...path, usageArguments(command)].join(' ').trim()}\n       ${look.program} ${more} says more.`;
   const hint =
     better !== undefined
-      ? `Did you mean:  ${look.program} ${shellLine(retyped)}`
+      ? `Did you mean:  ${look.program} ${retypedLine(retyped)}`
       : command === program
         ? `${look.program} help lists what there is.`
         : usage;

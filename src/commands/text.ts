@@ -35,6 +35,13 @@ export function shellLine(words: readonly string[]): string {
   return words.map((word) => shellWord(printable(word))).join(' ');
 }
 
+/** A command line to be typed again; values of `config set` are left out, for they may be secret. */
+export function retypedLine(words: readonly string[]): string {
+  const set = words.findIndex((word) => word === 'set' || word.endsWith(':set'));
+  const shown = words.map((word, i) => (set !== -1 && i > set ? word.replace(/^([A-Za-z_]\w*=).+$/s, '$1') : word));
+  return shown.map((word, i) => shellLine([word]) + (word === words[i] ? '' : '…')).join(' ');
+}
+
 const OWN_COMMAND =
   /(?<!push )\bdinp (?=(?:apps|config|builds|releases|rollback|units|ps|scale|restart|stop|start|logs|run|volumes|keys|bases|whoami|status|help)\b)/g;
 
