@@ -162,7 +162,7 @@ export class BuildQueue {
     const reason = known ? error.message : `internal error (build ${build.id}); the operator's log has more`;
     this.#parts.store.builds.finish(build.id, {
       state: known && error.code === 'canceled' ? 'canceled' : 'failed',
-      reason: reason.split('\n')[0]!,
+      reason: reason.split('\n')[0]!.replace(/\.$/, ''),
     });
     const stage = this.#parts.store.builds.get(build.id).stage;
     output.plain('');
