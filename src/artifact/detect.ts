@@ -1,10 +1,10 @@
 import { DinpError } from '../domain/errors.ts';
 import { printable } from '../domain/names.ts';
-import type { Tree } from '../domain/tree.ts';
+import type { Tree, TreeEntry } from '../domain/tree.ts';
 import { formatOf, readHeads } from './blobs.ts';
-import type { Artifact, Candidate, Detector } from './detector.ts';
+import { ARTIFACT_FOLDERS, type Artifact, type Candidate, type Detector } from './detector.ts';
 import { jar, war } from './detectors/archives.ts';
-import { binary } from './detectors/binary.ts';
+import { binary, foreignProgram } from './detectors/binary.ts';
 import { dockerfile } from './detectors/dockerfile.ts';
 import { plain } from './detectors/plain.ts';
 import { node, php, python } from './detectors/runtimes.ts';
@@ -26,6 +26,8 @@ export async function detect(candidate: Candidate): Promise<Artifact> {
     if (artifact !== undefined) return artifact;
   }
   if (type !== undefined && type !== 'auto') throw nothingOfType(type);
+  const windows = await windowsProgram(candidate.tree);
+  if (windows !== undefined) throw foreignProgram(candidate, windows, 'windows');
   const source = await findSource(candidate);
   throw source === undefined ? await nothingFound(candidate) : await refuseSource(candidate, source);
 }
@@ -83,10 +85,29 @@ async function cluesIn(tree: Tree): Promise<string[]> {
   );
   if (app !== undefined)
     clues.push(`${app.path} is there; if the app lives in that folder, write into dinp.yml: dir: ${dirName(app.path)}`);
-  const programs = filesIn(tree, ['.', 'dist', 'bin']);
-  const windows = [...programs.values()].flat().filter(({ path }) => path.endsWith('.exe'));
-  for await (const { entry, head } of readHeads(tree, windows.slice(0, 3))) {
-    if (formatOf(head) === 'windows') clues.push(`${entry.path} is a Windows program; these hosts run Linux`);
+  const script = await executableScript(tree);
+  if (script !== undefined) {
+    clues.push(
+      `${script} is an executable script; to run it, write into dinp.yml:\n  type: plain\n  processes:\n    web: ./${script}`,
+    );
   }
   return clues;
+}
+
+async function executableScript(tree: Tree): Promise<string | undefined> {
+  const executables = filesIn(tree, ['.'])
+    .get('.')!
+    .filter(({ mode, path }) => mode === '100755' && path !== 'control');
+  for await (const { entry, head } of readHeads(tree, executables.slice(0, 20))) {
+    if (head.toString('latin1', 0, 2) === '#!') return entry.path;
+  }
+  return undefined;
+}
+
+/** git on Windows knows no x bit, so the name must tell. */
+async function windowsProgram(tree: Tree): Promise<TreeEntry | undefined> {
+  const files = [...filesIn(tree, ARTIFACT_FOLDERS).values()].flat().filter(({ path }) => path.endsWith('.exe'));
+  for await (const { entry, head } of readHeads(tree, files.slice(0, 5)))
+    if (formatOf(head) === 'windows') return entry;
+  return undefined;
 }

@@ -49,7 +49,7 @@ function likely(files: readonly TreeEntry[], app: string): TreeEntry[] {
   const fits = files.filter(({ path, mode, size }) => {
     const name = baseName(path);
     if (size < 52 || /\.so(?:\.|$)/.test(name)) return false;
-    return mode === '100755' || name === app || !name.includes('.');
+    return mode === '100755' || name.startsWith(app) || !name.includes('.');
   });
   const rank = ({ path, mode }: TreeEntry) => (baseName(path) === app ? 0 : mode === '100755' ? 1 : 2);
   return fits.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_LOOKED_AT);
@@ -70,7 +70,12 @@ async function findPrograms(candidate: Candidate, entries: readonly TreeEntry[])
   return programs;
 }
 
-function foreignProgram({ hostArch }: Candidate, { path }: TreeEntry, format: 'macos' | 'windows' | 'lfs'): DinpError {
+/** Why a file that was meant as a program can be none here. */
+export function foreignProgram(
+  { hostArch }: Candidate,
+  { path }: TreeEntry,
+  format: 'macos' | 'windows' | 'lfs',
+): DinpError {
   if (format === 'lfs') {
     return new DinpError('refused', `${path} is a git-lfs pointer: the program itself is not in the commit.`, {
       hint: `Take it out of git-lfs and commit the file itself:\n  git lfs untrack ${path} && git rm --cached ${path} && git add ${path}`,

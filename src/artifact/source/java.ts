@@ -6,10 +6,7 @@ const DEFAULT_JAVA = '21';
 export const maven: SourceKind = {
   missing: '.war or runnable .jar',
   find: (tree) => (regularFile(tree, 'pom.xml') ? 'pom.xml' : undefined),
-  build: async ({ tree }) => {
-    const artifact = isWar((await readText(tree, 'pom.xml')) ?? '') ? 'war' : 'jar';
-    return ['mvn package', `git add -f target/*.${artifact} && git commit -m "Add the ${artifact}"`];
-  },
+  build: async () => [],
   async dockerfile({ tree }) {
     const pom = (await readText(tree, 'pom.xml')) ?? '';
     const version = /<(?:java\.version|maven\.compiler\.release|release)>\s*(\d+)\s*</.exec(pom)?.[1] ?? DEFAULT_JAVA;
@@ -24,10 +21,7 @@ export const maven: SourceKind = {
 export const gradle: SourceKind = {
   missing: '.war or runnable .jar',
   find: (tree) => ['build.gradle', 'build.gradle.kts'].find((path) => regularFile(tree, path)),
-  async build({ tree }) {
-    const command = tree.find('gradlew') ? './gradlew build' : 'gradle build';
-    return [command, 'git add -f build/libs && git commit -m "Add the archive"'];
-  },
+  build: async () => [],
   async dockerfile({ tree }) {
     const script = (await readText(tree, 'build.gradle')) ?? (await readText(tree, 'build.gradle.kts')) ?? '';
     const version = /(?:JavaLanguageVersion\.of\(|jvmToolchain\(|VERSION_)(\d+)/.exec(script)?.[1] ?? DEFAULT_JAVA;

@@ -20,5 +20,9 @@ export interface SourceKind {
 
 /** A Dockerfile as a hint: indented, which Dockerfiles allow, so that it can be pasted as it is. */
 export function dockerfileHint(lines: string[]): string {
-  return ['Commit this as "Dockerfile" and push again:', '', ...lines.map((line) => `  ${line}`)].join('\n');
+  return [
+    'Commit this as "Dockerfile" and push again:',
+    '',
+    ...lines.map((line) => (line === '' ? '' : `  ${line}`)),
+  ].join('\n');
 }

@@ -27,6 +27,7 @@ export const python: SourceKind = {
       ...install(tree),
       'ENV PYTHONUNBUFFERED=1',
       'EXPOSE 8080',
+      ...guessed(tree),
       `CMD ${asJson(command)}`,
     ];
   },
@@ -58,6 +59,12 @@ async function startCommand(tree: Tree): Promise<string[]> {
   if (/\bflask\b/.test(listed) && variable)
     return ['flask', '--app', module, 'run', '--host', '0.0.0.0', '--port', '8080'];
   return ['python', file];
+}
+
+/** Where no file has a usual name, the last line is a guess. */
+function guessed(tree: Tree): string[] {
+  const known = ['app.py', 'main.py', 'server.py', 'wsgi.py', 'manage.py'].some((path) => regularFile(tree, path));
+  return known ? [] : ['# The command that starts it: change app.py to your file'];
 }
 
 function asJson(words: string[]): string {

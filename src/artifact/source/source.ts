@@ -28,12 +28,15 @@ export async function refuseSource(
 ): Promise<DinpError> {
   const build = await kind.build(source);
   const dockerfile = dockerfileHint(await kind.dockerfile(source));
-  const lines =
-    build.length === 0
-      ? []
-      : ['Build it and commit the result:', '', ...build.map((line) => `  ${line}`), '', 'Or let the server build it.'];
+  const committed = [
+    'Build it and commit the result:',
+    '',
+    ...build.map((line) => `  ${line}`),
+    '',
+    'Or let the server build it.',
+  ];
+  const hint = [...(build.length === 0 ? [] : committed), dockerfile];
   const page = ['index.html', 'public/index.html'].find((path) => regularFile(source.tree, path));
-  const hint = [...lines, dockerfile];
   if (page !== undefined) hint.push('', `If ${page} is all that shall be served, write into dinp.yml: type: static`);
   return new DinpError(
     'refused',

@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto';
+import type { Tree, TreeEntry } from '../../../src/domain/tree.ts';
+
+export type FileSpec = string | Buffer | { mode?: TreeEntry['mode']; content: string | Buffer };
+
+/** A file that git would have as executable. */
+export function executable(content: string | Buffer): FileSpec {
+  return { mode: '100755', content };
+}
+
+export function link(target: string): FileSpec {
+  return { mode: '120000', content: target };
+}
+
+/** A commit's tree out of values, with the object ids that git would give its blobs. */
+export function memoryTree(files: Record<string, FileSpec>): Tree {
+  const contents = new Map<TreeEntry, Buffer>();
+  const folders = new Map<string, string[]>([['.', []]]);
+  for (const [path, spec] of Object.entries(files).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {
+    const { mode = '100644' as const, content } =
+      typeof spec === 'string' || Buffer.isBuffer(spec) ? { content: spec } : spec;
+    const data = Buffer.from(content as string);
+    const oid = sha1(Buffer.concat([Buffer.from(`blob ${data.length}\0`), data]));
+    contents.set({ path, mode, oid, size: data.length }, data);
+    const parts = path.split('/');
+    for (let depth = 0; depth < parts.length; depth++) {
+      const folder = parts.slice(0, depth).join('/') || '.';
+      folders.set(folder, [...(folders.get(folder) ?? []), `${mode} ${path} ${oid}`]);
+    }
+  }
+  const entries = [...contents.keys()];
+  async function* stream(entry: TreeEntry): AsyncGenerator<Buffer> {
+    const data = [...contents].find(([{ oid }]) => oid === entry.oid)![1];
+    for (let at = 0; at < data.length; at += 1000) yield data.subarray(at, at + 1000);
+  }
+  const treeId = (path: string) => (folders.has(path) ? sha1(Buffer.from(folders.get(path)!.join('\n'))) : undefined);
+  return {
+    oid: treeId('.')!,
+    entries,
+    find: (path) => entries.find((entry) => entry.path === path),
+    treeId,
+    head: async (entry, limit) => [...contents].find(([{ oid }]) => oid === entry.oid)![1].subarray(0, limit),
+    stream,
+    async *streamAll(list) {
+      for (const entry of list) yield { entry, content: stream(entry) };
+    },
+  };
+}
+
+function sha1(data: Buffer): string {
+  return createHash('sha1').update(data).digest('hex');
+}
