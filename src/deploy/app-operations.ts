@@ -61,8 +61,9 @@ export class AppOperations implements Operations {
     await rollouts.exclusively(app, progress, async () => {
       const release = this.#live(app);
       if (
-        release &&
-        release.services.some((service) => service.processes.some((process) => Object.keys(process.volumes).length > 0))
+        release?.services.some((service) =>
+          service.processes.some((process) => Object.keys(process.volumes).length > 0),
+        )
       ) {
         throw new DinpError('refused', `${app.name} has volumes, which are named after the app.`, {
           hint: 'Create a new app, and move the data over.',
@@ -128,7 +129,16 @@ export class AppOperations implements Operations {
         hint: `dinp releases list ${app.name}`,
       });
     }
-    return await this.#release(app, source, 'rollback', by, progress, signal);
+    const release = await this.#release(app, source, 'rollback', source.config, by, progress, signal);
+    const now = this.#parts.store.config.get(app.id);
+    const names = [...new Set([...Object.keys(now), ...Object.keys(source.config)])].filter(
+      (name) => now[name] !== source.config[name],
+    );
+    if (names.length > 0) {
+      this.#parts.store.config.change(app.id, Object.fromEntries(names.map((name) => [name, source.config[name]])));
+      progress.line(`Config went back with it: ${names.sort().join(', ')}`);
+    }
+    return release;
   }
 
   async changeConfig(
@@ -143,7 +153,7 @@ export class AppOperations implements Operations {
     if (Object.entries(values).every(([name, value]) => before[name] === value)) return undefined;
     store.config.change(app.id, values);
     const live = this.#live(store.apps.findById(app.id)!);
-    return live && (await this.#release(app, live, 'config', by, progress, signal));
+    return live && (await this.#release(app, live, 'config', store.config.get(app.id), by, progress, signal));
   }
 
   async scale(app: App, formation: Record<string, number>, progress: Progress, signal: AbortSignal): Promise<void> {
@@ -228,11 +238,12 @@ export class AppOperations implements Operations {
     return this.#parts.renderUnits(this.#parts.rollouts.planForDisplay(release), kind);
   }
 
-  /** A new release of what `source` has, with today's config, rolled out. */
+  /** A new release of what `source` has, rolled out. */
   async #release(
     app: App,
     source: Release,
     cause: ReleaseCause,
+    config: Record<string, string>,
     by: Identity,
     progress: Progress,
     signal: AbortSignal,
@@ -245,7 +256,7 @@ export class AppOperations implements Operations {
       fromNumber: source.number,
       buildId: source.buildId,
       services: source.services,
-      config: store.config.get(app.id),
+      config,
       by: by.name,
     });
     progress.heading(`Starting v${release.number}`);

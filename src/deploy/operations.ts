@@ -25,7 +25,7 @@ export interface Operations {
   destroyApp(app: App, options: { volumes: boolean }, progress: Progress): Promise<void>;
   setDeployBranch(app: App, branch: string): Promise<void>;
 
-  /** A new release with the source, images and processes of an older one (default: the one before the live one) and today's config. */
+  /** A new release that is an older one again (default: the one before the live one): source, images, processes and config. */
   rollback(
     app: App,
     number: number | undefined,
