@@ -10,6 +10,7 @@ import type { Requests } from './requests.ts';
 import { runSession } from './session.ts';
 import { dropSession, protocolOf, sendServerSignatures, sessionState } from './ssh2-internals.ts';
 import type { Transport } from './transport.ts';
+import type { FrontDoorLimits } from './worker-messages.ts';
 
 /** What all connections of a worker share. */
 export interface ConnectionContext {
@@ -20,7 +21,7 @@ export interface ConnectionContext {
   program: string;
   /** Key exchanges in the order of our KEXINIT. */
   keyExchanges: readonly string[];
-  maxSessions: number;
+  limits: Pick<FrontDoorLimits, 'sessions' | 'rekeyBytes' | 'rekeyMs'>;
   onReceiving(app: string, active: boolean): void;
   log: Log;
 }
@@ -31,6 +32,7 @@ const MAX_SESSIONS_EVER = 10_000;
 /** Key exchanges after so few bytes are meant to keep us busy: OpenSSH's RekeyLimit, which users may set low, counts bytes. */
 const MIN_REKEY_BYTES = 64 * 1024;
 const MAX_EARLY_REKEYS_A_MINUTE = 10;
+const REKEY_CHECK_MS = 1000;
 const PROTOCOL = /^version=[012]$/;
 
 /** One client from its identification line on: login, and the sessions it opens. */
@@ -45,6 +47,7 @@ export class Connection {
   #sessionsEver = 0;
   #earlyRekeys: number[] = [];
   #bytesAtRekey = 0;
+  #rekeyedAt = Date.now();
 
   constructor(client: Client, transport: Transport, context: ConnectionContext) {
     this.#client = client;
@@ -56,7 +59,11 @@ export class Connection {
     sendServerSignatures(protocol);
     // Without a listener, garbage from a client would end the process.
     client.on('error', (error) => context.log('info', 'a connection failed', this.#fields({ reason: error.message })));
-    client.once('close', () => this.#lost.abort());
+    const renewal = setInterval(() => this.#renewKeys(), REKEY_CHECK_MS);
+    client.once('close', () => {
+      clearInterval(renewal);
+      this.#lost.abort();
+    });
     client.on('rekey', () => this.#countRekey());
     client.on('request', (_accept, reject) => reject?.());
     client.on('session', (accept, reject) => this.#openSession(accept, reject));
@@ -89,10 +96,23 @@ export class Connection {
     this.#transport.stopMeasuring();
   }
 
-  #countRekey(): void {
+  #bytesSinceRekey(): number {
     const { bytesRead, bytesWritten } = this.#transport.socket;
-    const moved = bytesRead + bytesWritten - this.#bytesAtRekey;
+    return bytesRead + bytesWritten - this.#bytesAtRekey;
+  }
+
+  /** Looks from time to time whether the keys are old; the client renews them on its own terms, too. */
+  #renewKeys(): void {
+    const { rekeyBytes, rekeyMs } = this.#context.limits;
+    const old = Date.now() - this.#rekeyedAt >= rekeyMs || this.#bytesSinceRekey() >= rekeyBytes;
+    const protocol = protocolOf(this.#client);
+    if (old && this.isLoggedIn && protocol._destruct !== undefined && protocol._kexinit === undefined) protocol.rekey();
+  }
+
+  #countRekey(): void {
+    const moved = this.#bytesSinceRekey();
     this.#bytesAtRekey += moved;
+    this.#rekeyedAt = Date.now();
     if (moved >= MIN_REKEY_BYTES) return;
     const now = Date.now();
     this.#earlyRekeys = [...this.#earlyRekeys.filter((time) => now - time < 60_000), now];
@@ -109,7 +129,7 @@ export class Connection {
   }
 
   #openSession(accept: () => SshSession, reject: () => void): void {
-    if (this.#identity === undefined || this.#sessions >= this.#context.maxSessions) {
+    if (this.#identity === undefined || this.#sessions >= this.#context.limits.sessions) {
       reject();
       return;
     }

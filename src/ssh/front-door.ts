@@ -50,6 +50,8 @@ const LIMITS: FrontDoorLimits = {
   sessions: 4,
   keepaliveMs: 15_000,
   keepaliveMisses: 3,
+  rekeyBytes: 1024 * 1024 * 1024,
+  rekeyMs: 3_600_000,
 };
 
 const PING_MS = 2000;

@@ -55,6 +55,7 @@ export interface Protocol {
   channelWindowAdjust(id: number, bytes: number): void;
   channelClose(id: number): void;
   disconnect(reason: number): void;
+  rekey(): void;
 }
 
 /** The socket that a connection was made of. */

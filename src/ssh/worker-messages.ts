@@ -5,13 +5,16 @@ import type { ToClient, ToControl } from './protocol.ts';
 export interface FrontDoorLimits {
   /** From the connection to the login. */
   loginMs: number;
-  /** Connections of one worker that are not logged in; more are hung up on. */
+  /** Connections of one worker that are not logged in; the oldest make room for more. */
   unknownConnections: number;
   connections: number;
   /** Sessions at a time in one connection. */
   sessions: number;
   keepaliveMs: number;
   keepaliveMisses: number;
+  /** Keys are renewed after so many bytes both ways, and after so long (RFC 4253, 9); ssh2 never does by itself. */
+  rekeyBytes: number;
+  rekeyMs: number;
 }
 
 /** What a worker needs to begin. */

@@ -64,7 +64,7 @@ function sshServer(settings: WorkerSettings): unknown {
       user: settings.user,
       program: settings.program,
       keyExchanges: ALGORITHMS.kex,
-      maxSessions: settings.limits.sessions,
+      limits: settings.limits,
       onReceiving: (app, active) => link.send({ type: 'receiving', app, active }),
       log,
     });
@@ -98,12 +98,12 @@ const ALGORITHMS = {
 
 function accept(socket: Socket, ssh: unknown, settings: WorkerSettings): void {
   const { limits } = settings;
-  const unknown = [...connections.values()].filter(({ connection }) => !connection?.isLoggedIn).length;
-  if (connections.size >= limits.connections || unknown >= limits.unknownConnections) {
-    log('warn', 'a connection was refused', { address: socket.remoteAddress, connections: connections.size, unknown });
+  if (connections.size >= limits.connections) {
+    log('warn', 'a connection was refused', { address: socket.remoteAddress, connections: connections.size });
     socket.destroy();
     return;
   }
+  makeRoom(limits.unknownConnections);
   const entry = { transport: new Transport(socket), connection: undefined as Connection | undefined };
   connections.set(socket, entry);
   const deadline = setTimeout(() => {
@@ -115,6 +115,16 @@ function accept(socket: Socket, ssh: unknown, settings: WorkerSettings): void {
     connections.delete(socket);
   });
   injectSocket(ssh, socket);
+}
+
+/** Logging in takes a moment, so where too many have not, the oldest of them are the idle ones. */
+function makeRoom(limit: number): void {
+  const unknown = [...connections].filter(([, { connection }]) => !connection?.isLoggedIn);
+  for (const [socket] of unknown.slice(0, Math.max(0, unknown.length - limit + 1))) {
+    log('warn', 'an idle connection made room', { address: socket.remoteAddress });
+    connections.delete(socket);
+    socket.destroy();
+  }
 }
 
 /** The control process is gone or wants us to end: nobody is left waiting for an answer that cannot come. */

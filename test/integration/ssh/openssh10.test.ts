@@ -56,4 +56,28 @@ describe('an OpenSSH 10 client', () => {
       });
     }
   }
+
+  it('follows when the server renews keys', async () => {
+    await using door = await Fixture.open(
+      {
+        command: async (_request, answer) => {
+          for (let i = 0; i < 600; i++) {
+            await answer.write(1, `${i} ${'x'.repeat(2000)}\n`);
+            await new Promise((resolve) => setTimeout(resolve, 5));
+          }
+          answer.exit(0);
+        },
+      },
+      { limits: { rekeyBytes: 100_000 } },
+    );
+    const options = ['-o', 'LogLevel=DEBUG1', ...door.sshArguments()];
+    const target = ['-p', String(door.door.port), 'dinp@127.0.0.1', 'logs'];
+    const words = [...ssh, ...options, ...target];
+    const client = door.start(words[0]!, words.slice(1));
+    client.stdin?.end();
+    const result = await finished(client);
+    assert.equal(result.code, 0, result.stderr);
+    assert.equal(result.stdout.trimEnd().split('\n').length, 600);
+    assert.match(result.stderr, /rekeying in progress|SSH2_MSG_KEXINIT received[\s\S]*SSH2_MSG_KEXINIT received/);
+  });
 });
