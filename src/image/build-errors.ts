@@ -13,13 +13,15 @@ interface Context {
 
 const NETWORK =
   /dial tcp|no such host|i\/o timeout|connection refused|TLS handshake timeout|context deadline exceeded|Client\.Timeout|server misbehaving|network is unreachable|request canceled while waiting|EOF$/i;
+/* How BuildKit begins every error. */
+const PREFIX = /^(?:failed to solve(?: with frontend \S+)?: )?(?:failed to create LLB definition: )?/;
 const DISK_FULL = /no space left on device|disk quota exceeded/i;
 
 /** What the engine said about a failed build, told to the one who pushed. */
 export function explainBuild(message: string, context: Context): DinpError {
   const lines = context.failure?.lines ?? '';
   const detail = lines === '' ? {} : { detail: lines };
-  const said = printable(message.replace(/\s+/g, ' ').trim());
+  const said = printable(message.replace(/\s+/g, ' ').trim()).replace(PREFIX, '');
   if (DISK_FULL.test(message)) return diskFull();
   const failed = runFailure(said);
   if (failed !== undefined) return new DinpError('build-failed', failed.message, { ...detail, ...failed.hint });
@@ -45,11 +47,7 @@ export function explainBuild(message: string, context: Context): DinpError {
       message,
     )
   ) {
-    const line = said.replace(
-      /^(?:failed to solve(?: with frontend dockerfile\.v0)?: )?(?:failed to create LLB definition: )?/,
-      '',
-    );
-    return new DinpError('build-failed', `${context.dockerfile} cannot be read: ${line}`, {});
+    return new DinpError('build-failed', `${context.dockerfile} cannot be read: ${said}`);
   }
   const target = /target stage (?:")?([^" ]+)"? could not be found|failed to reach build target (\S+)/i.exec(said);
   if (target !== null) {

@@ -23,6 +23,7 @@ export class ImageFixture implements AsyncDisposable {
   readonly registries: Registries;
   readonly bases: BaseCatalogue;
   readonly docker = new Docker({ socketPath: SOCKET });
+  readonly engine = new ImageEngine(this.docker);
   /** Unique to this fixture, so that other tests' build cache and images never meet ours. */
   readonly id = randomBytes(6).toString('hex');
   readonly #containers: Docker.Container[] = [];
@@ -101,19 +102,19 @@ export class ImageFixture implements AsyncDisposable {
     return Buffer.concat(chunks).toString().replaceAll('\r\n', '\n');
   }
 
-  /** Starts an image in the background with a port of the host. @returns its address */
-  async serve(repository: string, digest: string, extra: Docker.ContainerCreateOptions = {}): Promise<string> {
-    await new ImageEngine(this.docker).pull(`${repository}@${digest}`, { signal: new AbortController().signal });
+  /** Starts an image in the background with a port of the host bound to its own. @returns its address */
+  async serve(repository: string, digest: string, extra: Docker.ContainerCreateOptions = {}, port = 8080): Promise<string> {
+    await this.engine.pull(`${repository}@${digest}`, { signal: new AbortController().signal });
     const container = await this.docker.createContainer({
       Image: `${repository}@${digest}`,
-      ExposedPorts: { '8080/tcp': {} },
+      ExposedPorts: { [`${port}/tcp`]: {} },
       ...extra,
-      HostConfig: { PortBindings: { '8080/tcp': [{ HostIp: '127.0.0.1', HostPort: '' }] }, ...extra.HostConfig },
+      HostConfig: { PortBindings: { [`${port}/tcp`]: [{ HostIp: '127.0.0.1', HostPort: '' }] }, ...extra.HostConfig },
     });
     this.#containers.push(container);
     await container.start();
     const { NetworkSettings } = await container.inspect();
-    return `http://127.0.0.1:${NetworkSettings.Ports['8080/tcp']?.[0]?.HostPort}`;
+    return `http://127.0.0.1:${NetworkSettings.Ports[`${port}/tcp`]?.[0]?.HostPort}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
