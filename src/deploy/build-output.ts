@@ -2,6 +2,8 @@ import type { BuildLogs } from '../store/build-log.ts';
 import type { Progress } from './progress.ts';
 
 const INDENT = '       ';
+/** Detail beyond this many characters is cut: one runaway build must not fill the disk. Headings and the end are kept. */
+const MAX_DETAIL = 16 * 1024 * 1024;
 
 /**
  * What the pusher reads of a build, written to its log as it happens: `-----> ` headings with the time since the push,
@@ -12,6 +14,7 @@ export class BuildOutput implements Progress {
   readonly #buildId: number;
   readonly #startedAt: number;
   #partial = '';
+  #detail = 0;
 
   /** @param startedAt milliseconds since the epoch that elapsed times count from */
   constructor(logs: BuildLogs, buildId: number, startedAt: number) {
@@ -27,14 +30,14 @@ export class BuildOutput implements Progress {
 
   line(text: string): void {
     this.#flush();
-    this.#logs.append(this.#buildId, indent(text));
+    this.#append(text);
   }
 
   /** Output of a tool, any piece of it; carriage returns end lines, as progress bars use them. */
   raw(text: string): void {
     const lines = (this.#partial + text.replace(/\r\n?/g, '\n')).split('\n');
     this.#partial = lines.pop()!;
-    if (lines.length > 0) this.#logs.append(this.#buildId, indent(lines.join('\n')));
+    if (lines.length > 0) this.#append(lines.join('\n'));
   }
 
   /** The last line of a build that went well: `Released v3  http://…  (12.4 s)`. */
@@ -53,11 +56,18 @@ export class BuildOutput implements Progress {
     return formatSeconds(Date.now() - this.#startedAt);
   }
 
+  #append(text: string): void {
+    if (this.#detail > MAX_DETAIL) return;
+    this.#detail += text.length;
+    const cut = this.#detail > MAX_DETAIL ? `\n[output cut: more than ${MAX_DETAIL / 1024 / 1024} MiB]` : '';
+    this.#logs.append(this.#buildId, indent(text + cut));
+  }
+
   #flush(): void {
     if (this.#partial === '') return;
     const rest = this.#partial;
     this.#partial = '';
-    this.#logs.append(this.#buildId, indent(rest));
+    this.#append(rest);
   }
 }
 

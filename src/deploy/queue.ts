@@ -167,7 +167,7 @@ export class BuildQueue {
     const stage = this.#parts.store.builds.get(build.id).stage;
     output.plain('');
     output.plain(` !     Build #${build.number} of ${build.app} failed${stage ? ` in stage ${stage}` : ''}: ${reason}`);
-    if (known && error.detail) output.plain(`\n${error.detail.replace(/^/gm, '         ')}\n`);
+    if (known && error.detail) output.plain(`\n${error.detail.replace(/^/gm, '         ')}\n\n`);
     if (known && error.hint) output.plain(error.hint.replace(/^(?=.)/gm, ' !     '));
   }
 }

@@ -2,9 +2,6 @@ import { EventEmitter, once } from 'node:events';
 import { closeSync, createReadStream, existsSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** A build whose output passes this many bytes is cut: one runaway build must not fill the disk. */
-const LIMIT = 16 * 1024 * 1024;
-
 /**
  * The output of builds, one file each. Whoever watches reads the file, from the start or where he stopped, and waits
  * for more: a slow watcher costs no memory and holds nobody up.
@@ -22,14 +19,11 @@ export class BuildLogs {
   append(buildId: number, text: string): void {
     let log = this.#open.get(buildId);
     if (!log) {
-      log = { fd: openSync(this.#file(buildId), 'a', 0o600), size: 0, changed: new EventEmitter().setMaxListeners(0) };
+      log = { fd: openSync(this.#file(buildId), 'a', 0o600), changed: new EventEmitter().setMaxListeners(0) };
       this.#open.set(buildId, log);
     }
-    if (log.fd === undefined || log.size > LIMIT) return;
-    const data = Buffer.from(text);
-    log.size += data.length;
-    writeSync(log.fd, data);
-    if (log.size > LIMIT) writeSync(log.fd, `\n       [output cut: more than ${LIMIT / 1024 / 1024} MiB]\n`);
+    if (log.fd === undefined) return;
+    writeSync(log.fd, text);
     log.changed.emit('change');
   }
 
@@ -92,7 +86,5 @@ export class BuildLogs {
 
 interface OpenLog {
   fd: number | undefined;
-  /** Bytes written since it was opened. */
-  size: number;
   changed: EventEmitter;
 }
