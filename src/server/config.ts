@@ -156,7 +156,7 @@ function renderSample(shape: Record<string, z.ZodType>, values: Record<string, u
     }
     const value = values[key];
     const setting = value === undefined ? `# ${key}:` : `${key}: ${scalar(value)}`;
-    return [`${indent}${setting}`.padEnd(34) + ` # ${type.description ?? ''}`];
+    return [`${`${indent}${setting}`.padEnd(34)} # ${type.description ?? ''}`];
   });
 }
 

@@ -29,7 +29,7 @@ test('several branches without main or master are refused and listed', () => {
   const asked = [create('refs/heads/dev'), create('refs/heads/prod'), create('refs/tags/v1')];
   const verdict = judgePush({ app: fresh, asked, options: [], tip: undefined });
   assert.equal(verdict.ok, false);
-  assert.match(verdict.text, /^Which of these branches shall deploy\? dev, prod\n[^]*git push dinp dev$/);
+  assert.match(verdict.text, /^Which of these branches shall deploy\? dev, prod\n[\s\S]*git push dinp dev$/);
 });
 
 test('a branch being deleted does not become the deploy branch', () => {
