@@ -14,6 +14,11 @@ export interface Router {
   /** Creates or changes the route of an app; swapping upstreams loses no request. @throws DinpError unavailable */
   setRoute(route: Route): Promise<void>;
   removeRoute(app: string): Promise<void>;
+  /**
+   * Waits until requests that were on their way to upstreams before `setRoute` took them out have ended, so that their
+   * instances may be stopped. @returns whether they have within maxMs
+   */
+  drain(upstreams: string[], options: { maxMs: number; signal: AbortSignal }): Promise<boolean>;
   /** The routes that the router holds now. @throws DinpError unavailable */
   listRoutes(): Promise<Route[]>;
 }

@@ -1,0 +1,131 @@
+import { request } from 'node:http';
+import { DinpError } from '../domain/errors.ts';
+
+export interface AdminAnswer {
+  status: number;
+  /** The JSON value, undefined where the body is empty. */
+  value: unknown;
+  /** For If-Match on the next change of the same path. */
+  etag: string | undefined;
+}
+
+const TIMEOUT_MS = 30_000;
+
+/**
+ * Caddy's admin API (https://caddyserver.com/docs/api): every change of the config is loaded as a whole and either
+ * takes effect completely or not at all.
+ */
+export class CaddyAdmin {
+  readonly #url: URL;
+
+  /** @param url `http://127.0.0.1:2019`, or `unix:/run/caddy/admin.sock` */
+  constructor(url: string) {
+    this.#url = new URL(url);
+  }
+
+  /** The value at a config path and its ETag; undefined where nothing is there. @throws DinpError unavailable */
+  async get(path: string): Promise<AdminAnswer> {
+    const answer = await this.#send('GET', path);
+    if (answer.status < 300) return { ...answer, value: answer.value ?? undefined };
+    // A parent that is not there; newer releases of Caddy say 404, older ones 400.
+    if (answer.status === 404 || /invalid traversal path/.test(problemOf(answer)))
+      return { ...answer, value: undefined };
+    throw this.#failure(answer);
+  }
+
+  /**
+   * Creates or replaces the value at a config path with all its parents, if it is still what `before` found.
+   * @returns false where somebody else changed it meanwhile
+   * @throws DinpError config where Caddy cannot load it, unavailable
+   */
+  async set(path: string, value: unknown, before: AdminAnswer): Promise<boolean> {
+    // PUT makes missing parents but refuses to replace; PATCH only replaces.
+    const isNew = before.value === undefined;
+    const answer = await this.#send(isNew ? 'PUT' : 'PATCH', path, value, isNew ? undefined : before.etag);
+    if (answer.status < 300) return true;
+    if (answer.status === 412 || /key already exists|key does not exist/.test(problemOf(answer))) return false;
+    throw this.#failure(answer);
+  }
+
+  /** Deletes the value at a config path; nothing there is fine. @throws DinpError unavailable */
+  async delete(path: string): Promise<void> {
+    const answer = await this.#send('DELETE', path);
+    if (answer.status < 300 || answer.status === 404 || /invalid traversal path/.test(problemOf(answer))) return;
+    throw this.#failure(answer);
+  }
+
+  #send(method: string, path: string, body?: unknown, ifMatch?: string): Promise<AdminAnswer> {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const isUnix = this.#url.protocol === 'unix:';
+    const where = isUnix
+      ? { socketPath: this.#url.pathname }
+      : { host: this.#url.hostname.replace(/^\[|\]$/g, ''), port: this.#url.port || 80 };
+    const headers: Record<string, string | number> = {
+      // Caddy checks it against its own address, to keep web pages of others out.
+      ...(isUnix ? {} : { Host: this.#url.host }),
+      ...(text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }),
+      ...(ifMatch === undefined ? {} : { 'If-Match': ifMatch }),
+    };
+    return new Promise((resolve, reject) => {
+      const signal = AbortSignal.timeout(TIMEOUT_MS);
+      const outgoing = request(
+        { ...where, method, path: `/config${path}`, headers, agent: false, signal },
+        (incoming) => {
+          const chunks: Buffer[] = [];
+          incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+          incoming.once('error', (error) => reject(this.#unreachable(error)));
+          incoming.once('end', () => {
+            const etag = incoming.headers.etag ?? incoming.trailers.etag;
+            resolve({ status: incoming.statusCode ?? 0, value: parse(Buffer.concat(chunks).toString()), etag });
+          });
+        },
+      );
+      outgoing.once('error', (error) => reject(this.#unreachable(error)));
+      outgoing.end(text);
+    });
+  }
+
+  #unreachable(cause: Error): DinpError {
+    const reason = (cause as NodeJS.ErrnoException).code ?? cause.message;
+    return new DinpError('unavailable', `Caddy does not answer at ${this.#url.href.replace(/\/$/, '')} (${reason}).`, {
+      hint: 'Is it running? Try: systemctl start caddy; and see that its admin address is the one in the configuration.',
+      cause,
+    });
+  }
+
+  #failure(answer: AdminAnswer): DinpError {
+    const problem = problemOf(answer);
+    if (answer.status === 403) {
+      return new DinpError('unavailable', `Caddy's admin API refuses this server: ${problem}`, {
+        hint: `Allow the origin ${this.#url.host} in Caddy's admin configuration.`,
+      });
+    }
+    const taken = /listener address repeated: (?:tcp\/)?(\S+) \(already claimed by server '([^']+)'\)/.exec(problem);
+    if (taken !== null) {
+      return new DinpError('config', `Caddy's own configuration listens on ${taken[1]} already (server ${taken[2]}).`, {
+        hint: `Set another address in dinp's configuration, or take that site out of Caddy's.`,
+      });
+    }
+    const busy = /listen \w+ (\S+): bind: (.*)/.exec(problem);
+    if (busy !== null) {
+      return new DinpError('config', `Caddy cannot listen on ${busy[1]}: ${busy[2]}.`, {
+        hint: 'See what uses it: ss -ltnp',
+      });
+    }
+    return new DinpError('unavailable', `Caddy did not take the route: ${problem || `status ${answer.status}`}`);
+  }
+}
+
+function problemOf(answer: AdminAnswer): string {
+  const error = (answer.value as { error?: unknown } | null | undefined)?.error;
+  return typeof error === 'string' ? error : '';
+}
+
+function parse(text: string): unknown {
+  if (text.trim() === '') return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { error: text.trim() };
+  }
+}

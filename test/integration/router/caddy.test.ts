@@ -1,0 +1,367 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Agent, get, type IncomingMessage } from 'node:http';
+import { createServer } from 'node:net';
+import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CaddyRouter } from '../../../src/router/caddy.ts';
+import type { Route } from '../../../src/router/router.ts';
+import { type Caddy, freePorts, startCaddy } from '../../support/caddy.ts';
+import { startBackend } from './backend.ts';
+
+const forever = new AbortController().signal;
+
+async function routerOf(caddy: Caddy) {
+  const [shared, port] = await freePorts(2);
+  const router = new CaddyRouter({ admin: caddy.admin, listen: `127.0.0.1:${shared}`, bind: '127.0.0.1' });
+  const route = (upstreams: string[], changes: Partial<Route> = {}): Route => ({
+    app: 'blog',
+    hosts: ['blog.localhost'],
+    port: port!,
+    upstreams,
+    ...changes,
+  });
+  return { router, route, shared: shared!, port: port! };
+}
+
+/** GET with a Host header; fetch does not let one set it. */
+async function ask(
+  port: number,
+  path = '/',
+  host?: string,
+): Promise<{ status: number; headers: IncomingMessage['headers']; body: string }> {
+  const headers = host === undefined ? {} : { host };
+  const [response] = (await once(get({ host: '127.0.0.1', port, path, headers, agent: false }), 'response')) as [
+    IncomingMessage,
+  ];
+  let body = '';
+  for await (const chunk of response) body += chunk;
+  return { status: response.statusCode!, headers: response.headers, body };
+}
+
+async function configOf(caddy: Caddy): Promise<{ apps?: { http: { servers: Record<string, unknown> } } }> {
+  return (await (await fetch(`${caddy.admin}/config/`)).json()) as {
+    apps?: { http: { servers: Record<string, unknown> } };
+  };
+}
+
+describe('routes in Caddy', { concurrency: 2 }, () => {
+  test('an app is reached by its port and by its host names, others get 404', async () => {
+    await using caddy = await startCaddy();
+    await using blog = await startBackend('blog');
+    const { router, route, shared, port } = await routerOf(caddy);
+    assert.deepEqual(await router.listRoutes(), []);
+    await router.setRoute(route([blog.address], { hosts: ['Blog.localhost', 'www.blog.localhost'] }));
+
+    assert.equal((await ask(port)).body, 'blog');
+    assert.equal((await ask(shared, '/', 'blog.localhost')).body, 'blog');
+    assert.equal((await ask(shared, '/', `www.blog.localhost:${shared}`)).body, 'blog');
+    const unknown = await ask(shared, '/', 'shop.localhost');
+    assert.equal(unknown.status, 404);
+    assert.match(unknown.body, /No app is deployed under this host name/);
+    assert.deepEqual(await router.listRoutes(), [
+      route([blog.address], { hosts: ['blog.localhost', 'www.blog.localhost'] }),
+    ]);
+  });
+
+  test('a stopped app answers 503 and says when to ask again; a removed one is gone', async () => {
+    await using caddy = await startCaddy();
+    const { router, route, shared, port } = await routerOf(caddy);
+    await router.setRoute(route([]));
+    for (const answer of [await ask(port), await ask(shared, '/', 'blog.localhost')]) {
+      assert.equal(answer.status, 503);
+      assert.equal(answer.headers['retry-after'], '30');
+      assert.equal(answer.body, 'blog is stopped.\n');
+    }
+    assert.deepEqual(await router.listRoutes(), [route([])]);
+    await router.removeRoute('blog');
+    await router.removeRoute('blog');
+    await assert.rejects(ask(port), { code: 'ECONNREFUSED' });
+    assert.equal((await ask(shared, '/', 'blog.localhost')).status, 404);
+    assert.deepEqual(await router.listRoutes(), []);
+  });
+
+  test('what else Caddy serves is left as it is', async () => {
+    const [foreign] = await freePorts(1);
+    const site = {
+      listen: [`127.0.0.1:${foreign}`],
+      routes: [{ handle: [{ handler: 'static_response', body: 'mine' }] }],
+    };
+    await using caddy = await startCaddy({
+      config: { apps: { http: { servers: { site }, grace_period: 12345678901 } } },
+    });
+    await using blog = await startBackend('blog');
+    const { router, route, port } = await routerOf(caddy);
+    await router.setRoute(route([blog.address]));
+    assert.equal((await ask(foreign!)).body, 'mine');
+    assert.deepEqual(await router.listRoutes(), [route([blog.address])]);
+    await router.removeRoute('blog');
+    const { apps } = await configOf(caddy);
+    assert.deepEqual(apps!.http.servers.site, site);
+    assert.equal((apps!.http as unknown as { grace_period: number }).grace_period, 12345678901);
+
+    const busy = router.setRoute(route([blog.address], { port: foreign! }));
+    await assert.rejects(busy, {
+      code: 'config',
+      message: new RegExp(`listens on 127.0.0.1:${foreign} already \\(server site\\)`),
+    });
+    await router.setRoute(route([blog.address]));
+    assert.equal((await ask(port)).body, 'blog');
+  });
+
+  test('routes outlive a restart of Caddy', async () => {
+    await using caddy = await startCaddy();
+    await using blog = await startBackend('blog');
+    const { router, route, port } = await routerOf(caddy);
+    await router.setRoute(route([blog.address]));
+    await caddy.restart();
+    assert.equal((await ask(port)).body, 'blog');
+    assert.deepEqual(await router.listRoutes(), [route([blog.address])]);
+  });
+
+  test('setting many routes at once, by two servers even, loses none; setting one again changes nothing', async () => {
+    await using caddy = await startCaddy();
+    const { router, route, shared } = await routerOf(caddy);
+    const other = new CaddyRouter({ admin: caddy.admin, listen: `127.0.0.1:${shared}`, bind: '127.0.0.1' });
+    const ports = await freePorts(8);
+    const routes = ports.map((port, i) =>
+      route([`127.0.0.1:${i + 1}`], { app: `app-${i}`, hosts: [`app-${i}.localhost`], port }),
+    );
+    await Promise.all(routes.map((one, i) => (i % 2 === 0 ? router : other).setRoute(one)));
+    const found = (await router.listRoutes()).sort((a, b) => (a.app < b.app ? -1 : 1));
+    assert.deepEqual(found, routes);
+
+    const config = await configOf(caddy);
+    const lines = (await caddy.log()).length;
+    await router.setRoute(routes[3]!);
+    assert.deepEqual(await configOf(caddy), config);
+    assert.doesNotMatch((await caddy.log()).slice(lines), /"method":"(PUT|PATCH|POST|DELETE)"/);
+    const ids = [...JSON.stringify(config).matchAll(/"@id":"([^"]+)"/g)].map((match) => match[1]);
+    assert.equal(new Set(ids).size, ids.length, 'every @id once');
+  });
+
+  test('what cannot be a route is refused', async () => {
+    await using caddy = await startCaddy();
+    const { router, route } = await routerOf(caddy);
+    await router.setRoute(route(['127.0.0.1:1']));
+    const [port] = await freePorts(1);
+    const refused = (changes: Partial<Route>, code: string) =>
+      assert.rejects(router.setRoute(route([], changes)), { code });
+    for (const dial of ['127.0.0.1', '127.0.0.1:0', '127.0.0.1:70000', 'http://x:1', 'x:1 y:2', ':80', '']) {
+      await refused({ upstreams: [dial] }, 'usage');
+    }
+    await refused({ hosts: ['a b'] }, 'usage');
+    await refused({ hosts: ['{env.HOME}'] }, 'usage');
+    await refused({ port: 0 }, 'usage');
+    await refused({ app: 'Not/An/App' }, 'usage');
+    await refused({ app: 'shop', hosts: [] }, 'exists');
+    await refused({ app: 'shop', port: port! }, 'exists');
+    assert.deepEqual(await router.listRoutes(), [route(['127.0.0.1:1'])]);
+  });
+
+  test('a port that something else uses', async () => {
+    await using caddy = await startCaddy();
+    const { router, route } = await routerOf(caddy);
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    await assert.rejects(router.setRoute(route(['127.0.0.1:1'], { port })), {
+      code: 'config',
+      message: `Caddy cannot listen on 127.0.0.1:${port}: address already in use.`,
+    });
+    server.close();
+    assert.deepEqual(await router.listRoutes(), []);
+  });
+
+  test('no Caddy, no answer: unavailable, never an empty list', async () => {
+    const [port] = await freePorts(1);
+    const router = new CaddyRouter({ admin: `http://127.0.0.1:${port}`, listen: ':1', bind: '127.0.0.1' });
+    const expected = {
+      code: 'unavailable',
+      message: `Caddy does not answer at http://127.0.0.1:${port} (ECONNREFUSED).`,
+    };
+    await assert.rejects(router.listRoutes(), expected);
+    await assert.rejects(router.setRoute({ app: 'blog', hosts: [], port: 1, upstreams: [] }), expected);
+  });
+});
+
+describe('what passes through', { concurrency: 2 }, () => {
+  test('the app learns who asked, by which name; what a client claims does not count', async () => {
+    await using caddy = await startCaddy();
+    await using blog = await startBackend('blog');
+    const { router, route, shared } = await routerOf(caddy);
+    await router.setRoute(route([blog.address]));
+    const headers = { host: 'blog.localhost', 'x-forwarded-for': '8.8.8.8', 'x-forwarded-proto': 'https' };
+    const [response] = (await once(
+      get({ host: '127.0.0.1', port: shared, path: '/headers', headers }),
+      'response',
+    )) as [IncomingMessage];
+    const seen = JSON.parse((await response.toArray()).join('')) as Record<string, string>;
+    assert.equal(seen.host, 'blog.localhost');
+    assert.equal(seen['x-forwarded-for'], '127.0.0.1');
+    assert.equal(seen['x-forwarded-proto'], 'http');
+    assert.equal(seen['x-forwarded-host'], 'blog.localhost');
+  });
+
+  test('events arrive as they are sent, and the app learns when the client leaves', async () => {
+    await using caddy = await startCaddy();
+    await using blog = await startBackend('blog');
+    const { router, route, port } = await routerOf(caddy);
+    await router.setRoute(route([blog.address]));
+    const begun = performance.now();
+    const request = get({ host: '127.0.0.1', port, path: '/events', agent: false });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    const [first] = (await once(response, 'data')) as [Buffer];
+    assert.equal(first.toString(), 'data: first\n\n');
+    assert.ok(performance.now() - begun < 900, 'before the second event');
+    request.destroy();
+    for (let waited = 0; (await ask(port, '/gone')).body !== '1'; waited += 50) {
+      assert.ok(waited < 5_000, 'the app was never told');
+      await sleep(50);
+    }
+  });
+
+  test('a websocket works', async () => {
+    await using caddy = await startCaddy();
+    await using blog = await startBackend('blog');
+    const { router, route, port } = await routerOf(caddy);
+    await router.setRoute(route([blog.address]));
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
+    await once(socket, 'open');
+    socket.send('hello');
+    const [message] = (await once(socket, 'message')) as [MessageEvent];
+    assert.equal(message.data, 'blog');
+    socket.close();
+  });
+
+  test('several instances take turns, and one that dies is not noticed', async () => {
+    await using caddy = await startCaddy();
+    await using one = await startBackend('one');
+    await using two = await startBackend('two');
+    const { router, route, port } = await routerOf(caddy);
+    await router.setRoute(route([one.address, two.address]));
+    const turns = await Promise.all(Array.from({ length: 20 }, () => ask(port)));
+    assert.deepEqual([...new Set(turns.map((answer) => answer.body))].sort(), ['one', 'two']);
+    await one.kill();
+    for (let i = 0; i < 50; i++) assert.equal((await ask(port)).body, 'two');
+  });
+
+  test('the only instance may start again: requests wait for it', async () => {
+    await using caddy = await startCaddy();
+    const first = await startBackend('first');
+    const { router, route, port } = await routerOf(caddy);
+    await router.setRoute(route([first.address]));
+    await first.kill();
+    const answer = ask(port);
+    await sleep(500);
+    await using _second = await startBackend('second', Number(first.address.split(':')[1]));
+    assert.equal((await answer).body, 'second');
+  });
+});
+
+describe('swapping under load', () => {
+  test('no request of thousands fails while instances are replaced and stopped', async (context) => {
+    await using caddy = await startCaddy();
+    const { router, route, shared, port } = await routerOf(caddy);
+    let live = await startBackend('release-0');
+    await router.setRoute(route([live.address]));
+    const load = new Load([
+      { host: '127.0.0.1', port },
+      { host: '127.0.0.1', port: shared, headers: { host: 'blog.localhost' } },
+    ]);
+    const swaps: number[] = [];
+    for (let release = 1; release <= 10; release++) {
+      const next = await startBackend(`release-${release}`);
+      const begun = performance.now();
+      await router.setRoute(route([next.address]));
+      swaps.push(performance.now() - begun);
+      await live.stop();
+      live = next;
+      await sleep(100);
+      // All that is answered from now on comes from the new one.
+      assert.equal((await ask(port)).body, `release-${release}`);
+      assert.equal((await ask(shared, '/', 'blog.localhost')).body, `release-${release}`);
+    }
+    // Other apps come and go meanwhile.
+    const [another] = await freePorts(1);
+    await router.setRoute(route([live.address], { app: 'shop', hosts: ['shop.localhost'], port: another! }));
+    await router.removeRoute('shop');
+    await load.stop();
+    await live.stop();
+    swaps.sort((a, b) => a - b);
+    context.diagnostic(
+      `${load.count} requests; swap median ${swaps[5]!.toFixed(1)} ms, longest ${swaps.at(-1)!.toFixed(1)} ms`,
+    );
+    assert.ok(load.count > 2_000, `${load.count} requests`);
+    assert.deepEqual(load.failures, []);
+  });
+
+  test('requests that take their time end, though their instance dies at once when it is stopped', async () => {
+    await using caddy = await startCaddy();
+    const { router, route, port } = await routerOf(caddy);
+    await using old = await startBackend('old');
+    await using next = await startBackend('next');
+    await router.setRoute(route([old.address]));
+    const slow = Array.from({ length: 10 }, () => ask(port, '/slow?ms=800'));
+    await sleep(200);
+    await router.setRoute(route([next.address]));
+    assert.equal(await router.drain([old.address], { maxMs: 50, signal: forever }), false);
+    assert.equal(await router.drain([old.address], { maxMs: 5_000, signal: forever }), true);
+    await old.kill();
+    for (const answer of await Promise.all(slow)) assert.deepEqual([answer.status, answer.body], [200, 'old']);
+    assert.equal((await ask(port)).body, 'next');
+  });
+});
+
+/** Clients that ask again and again, some with connections that they keep, some with one a request. */
+class Load {
+  count = 0;
+  readonly failures: string[] = [];
+  #isOver = false;
+  readonly #clients: Promise<void>[];
+
+  constructor(targets: { host: string; port: number; headers?: Record<string, string> }[]) {
+    this.#clients = targets.flatMap((target) => [1, 2, 3, 4].map((n) => this.#run(target, n % 2 === 0)));
+  }
+
+  async #run(
+    target: { host: string; port: number; headers?: Record<string, string> },
+    keepAlive: boolean,
+  ): Promise<void> {
+    const agent = new Agent({ keepAlive, maxSockets: 1 });
+    while (!this.#isOver) {
+      this.count++;
+      const failure = await this.#ask({ ...target, agent });
+      if (failure !== undefined) this.failures.push(`${keepAlive ? 'kept' : 'new'} connection: ${failure}`);
+    }
+    agent.destroy();
+  }
+
+  #ask(target: {
+    host: string;
+    port: number;
+    agent: Agent;
+    headers?: Record<string, string>;
+  }): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      const request = get(target, (response) => {
+        let body = '';
+        response.on('data', (chunk) => {
+          body += chunk;
+        });
+        response.once('error', (error) => resolve(error.message));
+        response.once('end', () => resolve(/^release-\d+$/.test(body) ? undefined : `${response.statusCode} ${body}`));
+      });
+      request.once('error', (error: NodeJS.ErrnoException) => {
+        // A kept connection that the server closes as it is used again is the client's to repeat (RFC 9112, 9.3.1).
+        if (request.reusedSocket && error.code === 'ECONNRESET') resolve(this.#ask(target));
+        else resolve(error.message);
+      });
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true;
+    await Promise.all(this.#clients);
+  }
+}
