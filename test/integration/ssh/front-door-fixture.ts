@@ -55,19 +55,24 @@ export class Fixture implements AsyncDisposable {
 
   static async open(behaviour: Partial<Behaviour> = {}, options: Partial<FrontDoorOptions> = {}): Promise<Fixture> {
     const fixture = new Fixture(behaviour);
-    fixture.door = await openFrontDoor({
-      host: '127.0.0.1',
-      port: 0,
-      user: 'dinp',
-      program: 'ssh dinp@host',
-      hostKeyPath: join(fixture.dir, 'keys', 'host_key'),
-      git: { git: gitPath(), hooks: resolve(import.meta.dirname, '../../../hooks'), maxPackBytes: 1 << 30 },
-      workers: 2,
-      onWorker: (link) => respond(link, fixture.#handler(), (error) => fixture.log.push(String(error))),
-      onWorkerLost: (apps) => fixture.lost.push(apps),
-      log: (level, message, fields) => fixture.log.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`),
-      ...options,
-    });
+    try {
+      fixture.door = await openFrontDoor({
+        host: '127.0.0.1',
+        port: 0,
+        user: 'dinp',
+        program: 'ssh dinp@host',
+        hostKeyPath: join(fixture.dir, 'keys', 'host_key'),
+        git: { git: gitPath(), hooks: resolve(import.meta.dirname, '../../../hooks'), maxPackBytes: 1 << 30 },
+        workers: 2,
+        onWorker: (link) => respond(link, fixture.#handler(), (error) => fixture.log.push(String(error))),
+        onWorkerLost: (apps) => fixture.lost.push(apps),
+        log: (level, message, fields) => fixture.log.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`),
+        ...options,
+      });
+    } catch (error) {
+      await fixture[Symbol.asyncDispose]();
+      throw error;
+    }
     return fixture;
   }
 

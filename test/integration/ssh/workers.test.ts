@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, rmSync, statSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -122,7 +122,9 @@ describe('the front door', { concurrency: 2 }, () => {
     const control = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
-    const [ready] = (await once(control, 'message')) as [{ port: number; workers: number[]; args: string[] }];
+    const [ready] = (await once(control, 'message')) as [
+      { port: number; workers: number[]; dir: string; args: string[] },
+    ];
     const ssh = spawn('ssh', [...ready.args, '-p', String(ready.port), 'dinp@127.0.0.1', 'logs']);
     const result = finished(ssh);
     await new Promise((resolve) => setTimeout(resolve, 600));
@@ -138,6 +140,7 @@ describe('the front door', { concurrency: 2 }, () => {
       }
     };
     await until(() => !ready.workers.some(isAlive), 'the workers end', 3000);
+    rmSync(ready.dir, { recursive: true, force: true });
   });
 
   it('says when the port is taken', async () => {
