@@ -67,7 +67,7 @@ export class BuildKitProgress implements BuildProgress {
   #status(status: BuildKitStatus): void {
     for (const vertex of status.vertexes) {
       const step = this.#step(vertex.digest);
-      step.name = vertex.name;
+      step.name = vertex.name.replace(/\s+/g, ' ');
       if (vertex.started && !step.shown && isShown(vertex.name)) this.#heading(step);
       if (vertex.cached && step.shown && !step.cachedShown) {
         step.cachedShown = true;

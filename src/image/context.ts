@@ -15,32 +15,41 @@ const FIXED_TIME = Date.UTC(2001, 0, 1) / 1000;
 /** About 8 years of seconds, in which content finds a time of its own. */
 const TIME_SPREAD = 0x0fff_ffff;
 
-/** Larger ones cannot be meant as a list of patterns. */
-const MAX_IGNORE_FILE = 1 << 20;
+/** Larger ones cannot be meant as a Dockerfile or a list of patterns. */
+const MAX_TEXT = 1 << 20;
+
+export interface Context {
+  /** By path within the context, in git's order. */
+  files: ContextFile[];
+  /** The ignore file that counted, wherever it lies. */
+  ignoreFile: TreeEntry | undefined;
+  /** How many files it left out. */
+  ignored: number;
+}
 
 /**
- * The files of a context folder that `.dockerignore` leaves, by path within the folder, in git's order. The Dockerfile and the
- * ignore file itself always stay: the builders need them.
+ * The files of a context folder that `.dockerignore` leaves. The Dockerfile and the ignore file itself always stay: the builders need
+ * them.
  * @param dockerfile path of the Dockerfile in the commit
  * @param ownIgnore whether `<Dockerfile>.dockerignore` counts before `.dockerignore`, as BuildKit has it
  */
-export async function contextEntries(
+export async function readContext(
   tree: Tree,
   context: string,
   dockerfile: string,
   ownIgnore: boolean,
-): Promise<ContextFile[]> {
+): Promise<Context> {
   const prefix = context === '.' ? '' : `${context}/`;
   const ignoreFile =
     (ownIgnore ? tree.find(`${dockerfile}.dockerignore`) : undefined) ?? tree.find(`${prefix}.dockerignore`);
-  const matcher =
-    ignoreFile === undefined
-      ? undefined
-      : dockerignore.default({ ignorecase: false }).add(await readText(tree, ignoreFile));
-  return tree.entries
+  const matcher = ignoreFile && dockerignore.default({ ignorecase: false }).add(await readText(tree, ignoreFile));
+  const all = tree.entries
     .filter((entry) => entry.path.startsWith(prefix))
-    .map((entry) => ({ path: entry.path.slice(prefix.length), mode: entry.mode, entry }))
-    .filter(({ path, entry }) => entry.path === dockerfile || entry === ignoreFile || !matcher?.ignores(path));
+    .map((entry) => ({ path: entry.path.slice(prefix.length), mode: entry.mode, entry }));
+  const files = all.filter(
+    ({ path, entry }) => entry.path === dockerfile || entry === ignoreFile || !matcher?.ignores(path),
+  );
+  return { files, ignoreFile, ignored: all.length - files.length };
 }
 
 /** A small text file of the commit. @throws DinpError refused where it is larger than 1 MiB or a link */
@@ -50,9 +59,9 @@ export async function readText(tree: Tree, entry: TreeEntry): Promise<string> {
       hint: 'Commit the file itself, or name the one that the link points to.',
     });
   }
-  if (entry.size > MAX_IGNORE_FILE)
-    throw new DinpError('refused', `${entry.path} has ${entry.size} bytes; at most ${MAX_IGNORE_FILE} are read.`);
-  return (await tree.head(entry, MAX_IGNORE_FILE)).toString('utf8');
+  if (entry.size > MAX_TEXT)
+    throw new DinpError('refused', `${entry.path} has ${entry.size} bytes; at most ${MAX_TEXT} are read.`);
+  return (await tree.head(entry, MAX_TEXT)).toString('utf8');
 }
 
 /**

@@ -12,6 +12,8 @@ export interface RegistriesOptions {
   others?: readonly RegistryOptions[] | undefined;
 }
 
+const HUB = 'docker.io';
+
 /** The registries that are known by configuration: our own, and those of private bases. */
 export class Registries {
   readonly own: RegistryClient;
@@ -22,20 +24,19 @@ export class Registries {
   constructor(options: RegistriesOptions) {
     this.own = new RegistryClient(options.own);
     this.pullAddress = options.pullAddress ?? options.own.address;
-    for (const other of options.others ?? []) this.#add(new RegistryClient(other), other);
-    this.#add(this.own, options.own);
-  }
-
-  #add(client: RegistryClient, options: RegistryOptions): void {
-    this.#clients.set(client.address, client);
-    if (options.credentials !== undefined) this.#credentials.set(client.address, options.credentials);
+    this.#clients.set(this.own.address, this.own);
+    for (const other of [...(options.others ?? []), options.own]) {
+      // Docker Hub's API has another host than its name, which the engine knows: it only needs the credentials.
+      if (other.address !== HUB && other !== options.own) this.#clients.set(other.address, new RegistryClient(other));
+      if (other.credentials !== undefined) this.#credentials.set(other.address, other.credentials);
+    }
   }
 
   /** A client for a host that is configured or on this machine; others (public hubs) are left to the engine. */
   find(host: string): RegistryClient | undefined {
     if (host === this.pullAddress) return this.own;
     const known = this.#clients.get(host);
-    if (known !== undefined || !isLoopback(host)) return known;
+    if (host === HUB || known !== undefined || !isLoopback(host)) return known;
     const client = new RegistryClient({ address: host });
     this.#clients.set(host, client);
     return client;
@@ -48,7 +49,9 @@ export class Registries {
 
   /** All credentials by host, as X-Registry-Config takes them. */
   credentials(): Record<string, Credentials> {
-    return Object.fromEntries(this.#credentials);
+    return Object.fromEntries(
+      [...this.#credentials].map(([host, each]) => [host === HUB ? 'https://index.docker.io/v1/' : host, each]),
+    );
   }
 
   /** Ends the kept connections. */

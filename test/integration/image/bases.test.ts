@@ -33,7 +33,14 @@ async function make(name: string): Promise<{ ref: { repository: string; digest: 
 describe('bases from Debian packages', () => {
   it('busybox has a shell, certificates and time zones, and is the same when built again', async () => {
     const base = await make('busybox');
-    assert.match(await images.run(base, ['sh', '-c', 'id -un; TZ=Europe/Berlin date +%Z; grep -c BEGIN /etc/ssl/certs/ca-certificates.crt']), /^root\nCES?T\n1\d\d\n$/);
+    assert.match(
+      await images.run(base, [
+        'sh',
+        '-c',
+        'id -un; TZ=Europe/Berlin date +%Z; grep -c BEGIN /etc/ssl/certs/ca-certificates.crt',
+      ]),
+      /^root\nCES?T\n1\d\d\n$/,
+    );
     assert.equal((await images.bases.build('busybox', () => {}, never)).digest, base.ref.digest);
   });
 
@@ -41,23 +48,38 @@ describe('bases from Debian packages', () => {
     const base = await make('glibc');
     const facts = images.bases.facts('glibc');
     assert.deepEqual(facts, { into: undefined, shell: false });
-    const openssl = await images.run(base, ['/lib64/ld-linux-x86-64.so.2', '--list', '/usr/lib/x86_64-linux-gnu/libssl.so.3']);
+    const openssl = await images.run(base, [
+      '/lib64/ld-linux-x86-64.so.2',
+      '--list',
+      '/usr/lib/x86_64-linux-gnu/libssl.so.3',
+    ]);
     assert.match(openssl, /libcrypto\.so\.3 => \/\S+\/libcrypto/);
     assert.doesNotMatch(openssl, /not found/);
   });
 
   it('plain has the usual tools', async () => {
     const base = await make('plain');
-    const text = await images.run(base, ['bash', '-c', 'curl --version | head -1; ps --version; busybox | head -1; getent passwd nobody; locale -a; test -s /etc/ssl/certs/ca-certificates.crt && echo certified']);
-    for (const word of ['curl 7', 'procps', 'BusyBox', 'nobody:', 'C.utf8', 'certified']) assert.ok(text.includes(word), `${word} in ${text}`);
+    const text = await images.run(base, [
+      'bash',
+      '-c',
+      'curl --version | head -1; ps --version; busybox | head -1; getent passwd nobody; locale -a; test -s /etc/ssl/certs/ca-certificates.crt && echo certified',
+    ]);
+    for (const word of ['curl 7', 'procps', 'BusyBox', 'nobody:', 'C.utf8', 'certified'])
+      assert.ok(text.includes(word), `${word} in ${text}`);
   });
 
   it('says what the catalogue has and what is missing', async () => {
-    assert.deepEqual(images.bases.list().map((base) => base.name), ['busybox', 'glibc', 'plain', 'static', 'static-site']);
+    assert.deepEqual(
+      images.bases.list().map((base) => base.name),
+      ['busybox', 'glibc', 'plain', 'static', 'static-site'],
+    );
     const state = await images.bases.check('static');
     assert.equal(state.digest, undefined);
     assert.match(state.problem ?? '', /base\/static:1 is not in the registry$/);
-    await assert.rejects(images.bases.check('glibcc'), (error: DinpError) => error.code === 'not-found' && error.hint === 'Did you mean glibc?');
+    await assert.rejects(
+      images.bases.check('glibcc'),
+      (error: DinpError) => error.code === 'not-found' && error.hint === 'Did you mean glibc?',
+    );
   });
 
   it('finds a base of another architecture unusable', async () => {
@@ -69,18 +91,32 @@ describe('bases from Debian packages', () => {
   it('takes the operator’s entries over its own, and names a wrong key', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'dinp-bases-'));
     const file = join(folder, 'bases.yml');
-    await writeFile(file, 'mine: {image: base/mine:2, build: {method: extract, packages: [busybox-static], keep: [/usr/bin]}}\nplain: null\n');
+    await writeFile(
+      file,
+      'mine: {image: base/mine:2, build: {method: extract, packages: [busybox-static], keep: [/usr/bin]}}\nplain: null\n',
+    );
     const own = new BaseCatalogue({ registries: images.registries, file });
-    assert.deepEqual(own.list().map((base) => base.name), ['busybox', 'glibc', 'mine', 'static', 'static-site']);
+    assert.deepEqual(
+      own.list().map((base) => base.name),
+      ['busybox', 'glibc', 'mine', 'static', 'static-site'],
+    );
     assert.match((await own.build('mine', () => {}, never)).digest, /^sha256:/);
     await writeFile(file, 'mine: {image: x, prot: 1}\n');
-    assert.throws(() => new BaseCatalogue({ registries: images.registries, file }), (error: DinpError) => error.code === 'config' && /prot/.test(error.message));
+    assert.throws(
+      () => new BaseCatalogue({ registries: images.registries, file }),
+      (error: DinpError) => error.code === 'config' && /prot/.test(error.message),
+    );
     await rm(folder, { recursive: true });
   });
 
   it('ends quickly when it is canceled', async () => {
     const controller = new AbortController();
-    const failed = images.bases.build('plain', () => controller.abort(), controller.signal).then(() => undefined, (error: unknown) => error);
+    const failed = images.bases
+      .build('plain', () => controller.abort(), controller.signal)
+      .then(
+        () => undefined,
+        (error: unknown) => error,
+      );
     const error = await failed;
     assert.ok(error instanceof DinpError && error.code === 'canceled', String(error));
   });
@@ -90,7 +126,10 @@ describe('bases from Debian packages', () => {
     process.env.PATH = await mkdtemp(join(tmpdir(), 'dinp-path-'));
     await writeFile(join(process.env.PATH, 'apt-get'), '', { mode: 0o755 });
     try {
-      await assert.rejects(images.bases.build('plain', () => {}, never), (error: DinpError) => error.hint === 'apt-get install -y mmdebstrap');
+      await assert.rejects(
+        images.bases.build('plain', () => {}, never),
+        (error: DinpError) => error.hint === 'apt-get install -y mmdebstrap',
+      );
     } finally {
       await rm(process.env.PATH, { recursive: true });
       process.env.PATH = path;
@@ -144,7 +183,10 @@ describe('the web server of static sites', () => {
     assert.match((await fetch(`${address}/pic.svg`)).headers.get('content-type') ?? '', /^image\/svg\+xml/);
     const part = await fetch(`${address}/big.txt`, { headers: { range: 'bytes=5-9' } });
     assert.deepEqual([part.status, await part.text()], [206, 'fghij']);
-    assert.equal((await fetch(`${address}/big.txt`, { headers: { 'accept-encoding': 'gzip' } })).headers.get('content-encoding'), 'gzip');
+    assert.equal(
+      (await fetch(`${address}/big.txt`, { headers: { 'accept-encoding': 'gzip' } })).headers.get('content-encoding'),
+      'gzip',
+    );
     assert.equal(await (await fetch(`${address}/sub/`)).text(), 'sub');
   });
 
@@ -172,7 +214,13 @@ describe('the web server of static sites', () => {
 
 async function answers(address: string): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
-    if (await fetch(address).then(() => true, () => false)) return;
+    if (
+      await fetch(address).then(
+        () => true,
+        () => false,
+      )
+    )
+      return;
     await delay(50);
   }
   assert.fail(`${address} does not answer`);

@@ -103,7 +103,12 @@ export class ImageFixture implements AsyncDisposable {
   }
 
   /** Starts an image in the background with a port of the host bound to its own. @returns its address */
-  async serve(repository: string, digest: string, extra: Docker.ContainerCreateOptions = {}, port = 8080): Promise<string> {
+  async serve(
+    repository: string,
+    digest: string,
+    extra: Docker.ContainerCreateOptions = {},
+    port = 8080,
+  ): Promise<string> {
     await this.engine.pull(`${repository}@${digest}`, { signal: new AbortController().signal });
     const container = await this.docker.createContainer({
       Image: `${repository}@${digest}`,

@@ -1,0 +1,144 @@
+import { DinpError } from '../domain/errors.ts';
+import type { BaseCatalogue } from './bases.ts';
+import { explainPull } from './build-errors.ts';
+import type { ImageEngine } from './engine.ts';
+import { EngineStreamError } from './engine-stream.ts';
+import type { ImageName } from './image-name.ts';
+import { formatImageName, parseImageName } from './image-name.ts';
+import { BuildOutput, LineBuffer } from './output.ts';
+import type { Registries } from './registries.ts';
+
+export interface BaseImagesOptions {
+  engine: ImageEngine;
+  registries: Registries;
+  bases: BaseCatalogue;
+  /** Build a missing base of the catalogue when a push needs it, where that can be done here. */
+  autoBases: boolean;
+}
+
+/** Who asks for a base. */
+export interface Asker {
+  /** For people: `Dockerfile`, `the base static`. */
+  what: string;
+  onOutput(text: string): void;
+  signal: AbortSignal;
+}
+
+/** An image that another one is built on. */
+export interface FoundBase {
+  /** As it was asked for. */
+  name: string;
+  /** What it is now, for the content key: a digest, the engine's id, or the name where neither can be known. */
+  is: string;
+  /** What the engine must have before it can build. */
+  needs: { reference: string; platform: string | undefined; digest: string } | undefined;
+}
+
+/** Finds the images that builds stand on, and sees to it that the engine has them. */
+export class BaseImages {
+  readonly #options: BaseImagesOptions;
+
+  constructor(options: BaseImagesOptions) {
+    this.#options = options;
+  }
+
+  /** A base of the catalogue, made from packages where it is missing. @throws DinpError refused, unavailable, canceled */
+  async catalogued(name: string, asker: Asker): Promise<FoundBase> {
+    const { bases, autoBases } = this.#options;
+    const state = await bases.check(name, asker.signal);
+    let { digest } = state;
+    if (digest === undefined || state.problem !== undefined) {
+      const because = state.problem ?? 'it is missing';
+      if (!state.buildable) {
+        throw new DinpError('refused', `The base ${name} cannot be used: ${because}.`, {
+          hint: `Put it there: docker push ${state.image}`,
+        });
+      }
+      if (!autoBases) {
+        throw new DinpError('refused', `The base ${name} cannot be used: ${because}.`, {
+          hint: `Make it here, once: dinp bases build ${name}`,
+        });
+      }
+      asker.onOutput(`The base ${name} is not in the registry yet: making it from Debian packages, once\n`);
+      const output = new BuildOutput(asker.onOutput);
+      const lines = new LineBuffer((line) => output.line(line));
+      digest = (await bases.ensure(name, (text) => lines.write(text), asker.signal)).digest;
+      lines.flush();
+    }
+    return { name, is: digest, needs: { reference: `${state.repository}@${digest}`, platform: undefined, digest } };
+  }
+
+  /** An image that a Dockerfile names. @throws DinpError refused where it is not there, unavailable, canceled */
+  async named(image: string, platform: string | undefined, asker: Asker): Promise<FoundBase> {
+    const parsed = image.includes('$') ? undefined : tryParse(image);
+    if (parsed === undefined) return { name: image, is: image, needs: undefined };
+    const registry = this.#options.registries.find(parsed.host);
+    // Of a public hub the engine's copy counts, so that a push does not depend on what the hub says today.
+    if (registry === undefined) return { name: image, is: await this.#fetch(image, platform, asker), needs: undefined };
+    const head = await registry.findManifest(parsed.repository, parsed.digest ?? parsed.tag ?? 'latest', asker.signal);
+    if (head !== undefined)
+      return { name: image, is: head.digest, needs: { reference: image, platform, digest: head.digest } };
+    const base = this.#options.bases.nameOf(formatImageName(parsed));
+    if (base === undefined) {
+      throw new DinpError(
+        'refused',
+        `${asker.what} builds on ${image}, which the registry ${parsed.host} does not have.`,
+        {
+          hint: 'See which bases this server has: dinp bases list',
+        },
+      );
+    }
+    const { is } = await this.catalogued(base, asker);
+    return { name: image, is, needs: { reference: image, platform, digest: is } };
+  }
+
+  /**
+   * Has the engine fetch what it needs. An engine keeps what it once got under a tag; it must have what the registry has now.
+   * @throws DinpError refused, unavailable, canceled
+   */
+  async provide(found: readonly FoundBase[], asker: Asker): Promise<void> {
+    for (const { needs } of found) {
+      if (needs === undefined) continue;
+      const local = await this.#options.engine.findImage(needs.reference);
+      if (local?.digests.some((digest) => digest.endsWith(`@${needs.digest}`))) continue;
+      await this.#pull(needs.reference, needs.platform, asker);
+    }
+  }
+
+  /** Whether the engine has an image, or can fetch it. @throws DinpError canceled */
+  async canFetch(image: string, asker: Asker): Promise<boolean> {
+    try {
+      await this.#fetch(image, undefined, asker);
+      return true;
+    } catch (error) {
+      if (error instanceof DinpError && error.code !== 'canceled') return false;
+      throw error;
+    }
+  }
+
+  /** @returns the engine's id of the image */
+  async #fetch(image: string, platform: string | undefined, asker: Asker): Promise<string> {
+    const local = await this.#options.engine.findImage(image);
+    if (local !== undefined) return local.id;
+    await this.#pull(image, platform, asker);
+    return (await this.#options.engine.findImage(image))?.id ?? image;
+  }
+
+  async #pull(image: string, platform: string | undefined, asker: Asker): Promise<void> {
+    const credentials = this.#options.registries.credentialsFor(parseImageName(image).host);
+    asker.onOutput(`Fetching ${image}\n`);
+    try {
+      await this.#options.engine.pull(image, { platform, credentials, signal: asker.signal });
+    } catch (error) {
+      throw error instanceof EngineStreamError ? explainPull(image, error.message, asker.what) : error;
+    }
+  }
+}
+
+function tryParse(image: string): ImageName | undefined {
+  try {
+    return parseImageName(image);
+  } catch {
+    return undefined;
+  }
+}
