@@ -20,7 +20,8 @@ deps_install() {
 
 # Whether ssh2's addon registers with this very Node: a build for another one loads nothing and ssh2 says nothing.
 deps_has_native_crypto() {
-  (cd "$1" && node -e 'process.exit(require("ssh2/lib/protocol/crypto.js").bindingAvailable ? 0 : 1)' 2>/dev/null)
+  # A wrong one may even crash, which the outer shell would report.
+  (cd "$1" && node -e 'process.exit(require("ssh2/lib/protocol/crypto.js").bindingAvailable ? 0 : 1)'; exit $?) 2>/dev/null
 }
 
 deps_build_crypto() {
@@ -34,8 +35,13 @@ deps_build_crypto() {
     doing "building ssh2's native crypto"
     (cd "$folder" && npm_config_nodedir="$NODE_DIR" npm rebuild ssh2 </dev/null >>"$log" 2>&1) || true
     deps_has_native_crypto "$folder" && return 0
+    deps_drop_crypto "$folder"
     DEPS_LOST="ssh2's native crypto did not build (see $log): pushes work, large ones run at about two thirds of the speed"
   else
+    deps_drop_crypto "$folder"
     DEPS_LOST="no native crypto for SSH (${missing[*]} missing): pushes work, large ones run at about two thirds of the speed; apt-get install g++ make python3 and run $0 again"
   fi
 }
+
+# One that does not load here (built with another Node's headers, or on another machine) must not crash the server.
+deps_drop_crypto() { rm -rf "$1/node_modules/ssh2/lib/protocol/crypto/build"; }

@@ -120,7 +120,10 @@ offer_ssh_config() {
       write_user_ssh_config "$file"
       printf 'Added. git push dinp master now works from any repository of yours.\n'
       ;;
-    *) printf 'Nothing was added. To have it done: %s --write-ssh-config\n' "$0" ;;
+    *)
+      printf 'Nothing was added. To have it done: %s --write-ssh-config\n' "$0"
+      printf "Or for one repository of yours:     git config core.sshCommand 'ssh -F \"%s\"'\n" "$STATE/ssh/config"
+      ;;
   esac
 }
 

@@ -42,8 +42,9 @@ node_ensure() {
     node_is_new "$NODE_HOME/$package/bin/node" || fail "the Node installed into $NODE_HOME/$package does not run" \
       "install Node $NODE_WANTED or later (https://nodejs.org/), then run this again"
   fi
-  # A distribution's npm may be tied to the distribution's own Node; then one of our own goes beside ours.
-  if [ ! -e "$NODE_HOME/.bin/npm" ] && ! PATH=$NODE_HOME/$package/bin:$PATH npm --version >/dev/null 2>&1; then
+  # A distribution's npm is tied to the distribution's own Node: Debian's builds addons with that one's headers, whatever
+  # it is told, and they crash in ours. So one of our own goes beside our Node, unless the machine has a recent one.
+  if [ ! -e "$NODE_HOME/.bin/npm" ] && ! npm_is_recent "$NODE_HOME/$package/bin"; then
     npm_into_dot_node npm@11
   fi
   [ -e "$NODE_HOME/.bin/npm" ] && PATH=$NODE_HOME/.bin:$PATH
@@ -51,6 +52,12 @@ node_ensure() {
   export PATH
   hash -r
   node_find_dir
+}
+
+# npm_is_recent BIN : whether the machine's npm runs on the Node in BIN and is not an old one.
+npm_is_recent() {
+  local version
+  version=$(PATH=$1:$PATH npm --version 2>/dev/null) && [ "${version%%.*}" -ge 10 ]
 }
 
 # npm_ensure_any NODE : some npm, which is all that is needed to take the rest from the npm registry.
