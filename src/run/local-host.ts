@@ -32,7 +32,7 @@ export class LocalHost implements Host {
       await using folder = await open(dirname(path), 'r');
       await folder.sync();
     } catch (cause) {
-      await rm(temporary, { force: true });
+      await rm(temporary, { force: true }).catch(() => undefined);
       throw new DinpError('unavailable', `${path} cannot be written: ${(cause as Error).message}.`, { cause });
     }
   }

@@ -104,7 +104,7 @@ class UnitReader {
     if (section === undefined) this.#problem(line, 'an assignment before the first section');
     else if (equals === -1) this.#problem(line, 'no "=" in the line');
     else if (key === '') this.#problem(line, 'no key before the "="');
-    else if (/^[#;]/.test(key)) this.#problem(line, 'a comment after a byte order mark');
+    else if (/^[#;\ufeff]/.test(key)) this.#problem(line, 'a byte order mark before a comment or key');
     else section.entries.push({ key, value: strip(text.slice(equals + 1)) });
   }
 

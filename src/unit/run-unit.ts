@@ -114,9 +114,20 @@ export class RunUnits {
       hostPort: spec.port?.host,
       // All instances of the process and release: each on a machine of its own.
       conflicts: spec.name.replace(/--\d+$/, '--*.service'),
-      machineMetadata: fleet.machineMetadata,
+      machineMetadata: metadataLine(fleet),
     };
   }
+}
+
+/** On one line a machine must have all of them; on several lines, one would do. @throws DinpError config */
+function metadataLine({ machineMetadata }: FleetOptions): string {
+  for (const item of machineMetadata) {
+    if (/^[A-Za-z0-9._-]+=[A-Za-z0-9._:/-]+$/.test(item)) continue;
+    throw new DinpError('config', `${JSON.stringify(item)} cannot be machine metadata.`, {
+      hint: 'Write key=value, such as zone=a.',
+    });
+  }
+  return machineMetadata.map((item) => `"${item}"`).join(' ');
 }
 
 /** Moves the longest words of a command into variables of the unit until its line is short enough for fleet. */

@@ -58,6 +58,11 @@ export function readBySystemd(
   }
 }
 
+/** A variable that is set again takes the place of the first. */
+export function lastOfEach(variables: string[]): string[] {
+  return [...new Map(variables.map((variable) => [variable.slice(0, variable.indexOf('=')), variable])).values()];
+}
+
 function parseDump(dump: string): Map<string, SystemdReading> {
   const units = new Map<string, SystemdReading>();
   for (const block of dump.split(/^\t?-> Unit (?=\S+:$)/m).slice(1)) {

@@ -5,7 +5,7 @@ import { parseUnit } from '../../../src/unit/parser.ts';
 import { valuesOf } from '../../../src/unit/unit-file.ts';
 import { encodeArgv, encodeEnv, encodeText, fitsInUnit } from '../../../src/unit/values.ts';
 import { expandSpecifiers, readArgv, splitCommands, splitWords } from '../../../src/unit/words.ts';
-import { readBySystemd } from '../../support/systemd-reading.ts';
+import { lastOfEach, readBySystemd } from '../../support/systemd-reading.ts';
 
 /** Units that one call of systemd reads. */
 const BATCH = 250;
@@ -114,11 +114,6 @@ test('words with variables stay variables', () => {
   assert.equal(value, '/bin/echo ${A_1} "$${A_1}" "$$A_1"');
   assert.deepEqual(readArgv(value), words);
 });
-
-/** A variable that is set again takes the place of the first. */
-function lastOfEach(variables: string[]): string[] {
-  return [...new Map(variables.map((variable) => [variable.slice(0, variable.indexOf('=')), variable])).values()];
-}
 
 function tried<T>(read: () => T): T | undefined {
   try {
