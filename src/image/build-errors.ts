@@ -77,12 +77,9 @@ function runFailure(said: string): { message: string; hint: { hint?: string } } 
 
 function missingFile(said: string): string | undefined {
   const match =
-    /failed to (?:compute cache key|calculate checksum of ref [^:]+(?:::[^:]+)?): .*?"?\/?([^\s":]+)"?: not found/.exec(
-      said,
-    ) ??
-    /(?:COPY|ADD) failed: (?:file not found in build context[^:]*: )?stat (\S+): file does not exist/.exec(said) ??
-    /(?:COPY|ADD) failed: file not found in build context or excluded by \.dockerignore: stat (\S+):/.exec(said) ??
-    /lstat \/?(?:var\/lib\/docker\/tmp\/[^/]+\/)?(\S+): no such file or directory/.exec(said);
+    /failed to (?:compute cache key|calculate checksum)[^"]*"([^"]+)"/.exec(said) ??
+    /lstat \S*\/buildkit-mount[^/]+\/(\S+): no such file or directory/.exec(said) ??
+    /(?:COPY|ADD) failed: (?:file not found in build context[^:]*: )?stat (\S+): file does not exist/.exec(said);
   return match?.[1]?.replace(/^\//, '');
 }
 

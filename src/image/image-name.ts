@@ -14,6 +14,7 @@ export interface ImageName {
 
 const HUB = 'docker.io';
 const REPOSITORY = /^[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*$/;
+const HOST = /^(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?$/;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
@@ -34,6 +35,7 @@ export function parseImageName(text: string, defaultHost = HUB): ImageName {
   const colon = rest.lastIndexOf(':');
   const path = colon < 0 ? rest : rest.slice(0, colon);
   const tag = colon < 0 ? undefined : rest.slice(colon + 1);
+  if (hasHost && !HOST.test(first)) throw wrong();
   if (!REPOSITORY.test(path) || (tag !== undefined && !TAG.test(tag))) throw wrong();
   const host = hasHost ? (first === 'index.docker.io' ? HUB : first) : defaultHost;
   const repository = host === HUB && !path.includes('/') ? `library/${path}` : path;
@@ -48,7 +50,7 @@ export function formatImageName(name: ImageName): string {
 
 /** True for `localhost`, 127.0.0.0/8 and ::1, with or without a port: hosts that are spoken to in plain HTTP. */
 export function isLoopback(host: string): boolean {
-  const bare = host.startsWith('[') ? host.slice(1, host.indexOf(']')) : host.replace(/:\d+$/, '');
+  const bare = host.startsWith('[') ? host.slice(1, host.indexOf(']')) : host.replace(/^([^:]*):\d+$/, '$1');
   return bare === 'localhost' || bare === '::1' || /^127(?:\.\d{1,3}){3}$/.test(bare);
 }
 

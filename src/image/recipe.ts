@@ -140,7 +140,9 @@ export async function provideFor(recipe: Recipe, bases: BaseImages): Promise<Rec
     `"# syntax=${syntax.image}" needs a hub, which does not answer: going on with the syntax that the engine has built in\n`,
   );
   const text = withoutSyntax(syntax.text);
-  const files = recipe.files.map((file): ContextFile => (file.path === recipe.dockerfile ? { path: file.path, mode: file.mode, text } : file));
+  const files = recipe.files.map(
+    (file): ContextFile => (file.path === recipe.dockerfile ? { path: file.path, mode: file.mode, text } : file),
+  );
   return { ...recipe, files };
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -328,6 +329,28 @@ describe('what can go wrong around a build', () => {
     assert.match(error.message, /^The registry 127\.0\.0\.1:\d+ does not answer/);
     await own.registry.start();
     assert.equal((await own.build(tree)).reused, false);
+  });
+
+  it('does not take a stream that ends too early for a success', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'dinp-engine-'));
+    const socketPath = join(folder, 'docker.sock');
+    // An engine that was stopped in an orderly way ends its answer as HTTP wants it: only what is missing tells.
+    const dying = createHttpServer((request, response) => {
+      if (request.url === '/version') return response.end('{"Os":"linux","Arch":"amd64","ApiVersion":"1.41"}');
+      if (!request.url?.startsWith('/build')) return response.end('{"Id":"sha256:0","RepoDigests":[]}');
+      request.resume().on('end', () => response.end('{"stream":"Step 1/1 : FROM scratch\\n"}\n'));
+    }).listen(socketPath);
+    for (const kind of ['buildkit', 'classic'] as const) {
+      const tree = memoryTree({ Dockerfile: 'FROM scratch\n', kind });
+      const error = await failure(
+        images.build(tree, { noCache: true }, images.builder(kind, new Docker({ socketPath }))),
+      );
+      assert.equal(error.code, 'unavailable');
+      assert.match(error.message, /broke off/);
+    }
+    dying.close();
+    dying.closeAllConnections();
+    await rm(folder, { recursive: true });
   });
 
   it('says so when no engine answers', async () => {
