@@ -238,10 +238,9 @@ export class Pushes {
     const branch = app.deployBranch;
     const sha = branch === undefined ? undefined : await repositories.readRef(app.name, `refs/heads/${branch}`);
     if (sha === undefined) {
-      await watcher.write(
-        `Nothing was pushed to ${app.name} yet. Commit something and: git push dinp ${branch ?? 'main'}\n`,
-      );
-      return 1;
+      // A dry run of the first push: nothing has failed.
+      await watcher.write(`Nothing was pushed to ${app.name} yet: the first branch that is pushed deploys.\n`);
+      return 0;
     }
     const again = `git push dinp ${branch}:${REDEPLOY_REF}`;
     let build = store.builds.findLatest(app.id, sha);

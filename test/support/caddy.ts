@@ -9,6 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface Caddy extends AsyncDisposable {
   /** URL of its admin API. */
   admin: string;
+  /** Process id. */
+  pid(): number;
   /** Ends it and starts it again the way a service manager would, with `--resume`. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -19,20 +21,23 @@ export interface Caddy extends AsyncDisposable {
  * Starts Caddy with its data in a folder of its own.
  * @param options.config what it starts with beside the admin address; without it Caddy knows no app at all
  * @param options.program another release of Caddy than the one on PATH
+ * @param options.port where its admin API listens; any free port if not given
  */
-export async function startCaddy(options: { config?: object; program?: string } = {}): Promise<Caddy> {
+export async function startCaddy(options: { config?: object; program?: string; port?: number } = {}): Promise<Caddy> {
   const folder = await mkdtemp(join(tmpdir(), 'dinp-caddy-'));
-  const [port] = await freePorts(1);
+  const port = options.port ?? (await freePorts(1))[0]!;
   const admin = `http://127.0.0.1:${port}`;
   const config = join(folder, 'caddy.json');
   const log = join(folder, 'log');
   await writeFile(config, JSON.stringify({ admin: { listen: `127.0.0.1:${port}` }, ...options.config }));
 
+  let pid = 0;
   async function run(): Promise<() => Promise<void>> {
     const script = 'exec "$0" run --resume --config "$1" 2>> "$2"';
     const env = { ...process.env, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder, HOME: folder };
     const server = spawn('sh', ['-c', script, options.program ?? 'caddy', config, log], { stdio: 'ignore', env });
     const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+    pid = server.pid!;
     for (let waited = 0; !(await answers(admin)); waited += 25) {
       if (server.exitCode !== null || waited > 20_000) throw new Error(`caddy: ${await readFile(log, 'utf8')}`);
       await sleep(25);
@@ -46,6 +51,7 @@ export async function startCaddy(options: { config?: object; program?: string } 
   let end = await run();
   return {
     admin,
+    pid: () => pid,
     log: () => readFile(log, 'utf8'),
     async restart() {
       await end();

@@ -22,10 +22,16 @@ export interface TestRegistry extends AsyncDisposable {
 /** bcrypt of "secret", as `htpasswd -nbB pusher secret` makes it. */
 const PUSHER = 'pusher:$2b$05$adcEaY1MQBnM.XyL8z7eduoghNgBBmSyHJ1N8atOzZyo4UEYGE2ZG';
 
-/** Starts Debian's docker-registry. With `password` it lets only `pusher` with the password `secret` in. */
-export async function startRegistry(options: { password?: boolean } = {}): Promise<TestRegistry> {
+/**
+ * Starts Debian's docker-registry. With `password` it lets only `pusher` with the password `secret` in.
+ * @param options.port where it listens; any free port if not given
+ * @param options.fill fills the folder of its data before it starts
+ */
+export async function startRegistry(
+  options: { password?: boolean; port?: number; fill?: (root: string) => Promise<void> } = {},
+): Promise<TestRegistry> {
   const folder = await mkdtemp(join(tmpdir(), 'dinp-registry-'));
-  const address = `127.0.0.1:${await freePort()}`;
+  const address = `127.0.0.1:${options.port ?? (await freePort())}`;
   const config = join(folder, 'config.yml');
   const passwords = join(folder, 'htpasswd');
   const root = join(folder, 'data');
@@ -35,6 +41,7 @@ export async function startRegistry(options: { password?: boolean } = {}): Promi
     config,
     `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${root}}, delete: {enabled: true}}\nhttp: {addr: ${address}}\n${auth}`,
   );
+  await options.fill?.(root);
   let stop = await run(config, address);
   return {
     address,
