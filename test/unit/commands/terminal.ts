@@ -315,7 +315,8 @@ export class MemoryTarget implements Target {
   async *logs(instances: string[], options: LogOptions): AsyncGenerator<LogLine> {
     this.calls.push(['logs', instances, options.tail, options.follow]);
     for (const name of instances) yield* this.lines.filter((line) => line.instance === name).slice(-options.tail);
-    if (options.follow) await new Promise((resolve) => options.signal.addEventListener('abort', resolve));
+    if (options.follow && !options.signal.aborted)
+      await new Promise((resolve) => options.signal.addEventListener('abort', resolve));
   }
 
   exec(): Promise<number> {

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { BaseState } from '../../../src/image/bases.ts';
+import { deployer, process, Terminal } from './terminal.ts';
+
+const ok = (stdout: string) => ({ status: 0, stdout, stderr: '' });
+const failed = (status: number, stderr: string) => ({ status, stdout: '', stderr });
+
+test('plain ssh says who one is and what to type', async (t) => {
+  const terminal = new Terminal(t);
+  terminal.deployed('blog');
+  terminal.deployed('shop');
+  assert.deepEqual(
+    await terminal.type('', { as: deployer('bob', 'shop'), program: 'ssh -p 2222 dinp@example.org' }),
+    ok(`You are bob, a deployer of shop.
+
+APP   RELEASE  ADDRESS
+shop  v1       http://shop.localhost
+
+To deploy, in your repository:
+  git remote add dinp ssh://dinp@example.org:2222/shop
+  git push dinp main
+
+All commands:
+  ssh -p 2222 dinp@example.org help
+`),
+  );
+  assert.match((await terminal.type('')).stdout, /^You are root, an admin\.\n\nAPP /);
+});
+
+test('whoami, status and version', async (t) => {
+  const terminal = new Terminal(t);
+  terminal.deployed('blog');
+  assert.deepEqual(
+    await terminal.type('whoami', { as: deployer('bob', 'blog') }),
+    ok(`Name:  bob
+Role:  deployer: pushes to, reads and operates the apps below
+Key:   SHA256:test
+Apps:  blog
+`),
+  );
+  assert.deepEqual(
+    await terminal.type('status'),
+    ok(`PART    STATE  DETAIL
+server  ok     dinp 1.2.3, ssh port 2222, data in /var/lib/dinp
+engine  ok     docker 27.0
+`),
+  );
+  terminal.target.engineOk = false;
+  assert.equal((await terminal.type('status --json')).status, 1);
+  assert.deepEqual(await terminal.type('version'), ok('dinp 1.2.3\n'));
+});
+
+test('units show', async (t) => {
+  const terminal = new Terminal(t);
+  terminal.deployed('blog');
+  assert.deepEqual(
+    await terminal.type('units blog --release v1 --target fleet'),
+    ok(`# dinp-blog--web--v1--1.service
+[Unit]
+Description=fleet
+
+# dinp-blog--worker--v1--1.service
+[Unit]
+Description=fleet
+`),
+  );
+});
+
+test('volumes are listed, and removed only from a stopped app and on confirmation', async (t) => {
+  const terminal = new Terminal(t);
+  const app = terminal.deployed('blog', [process('web', { volumes: { uploads: '/data' } })]);
+  assert.deepEqual(
+    await terminal.type('volumes blog'),
+    ok("VOLUME   PATH   PROCESS  ENGINE'S NAME\nuploads  /data  web      dinp-blog-uploads\n"),
+  );
+  assert.deepEqual(
+    await terminal.type('volumes remove blog uploads'),
+    failed(
+      2,
+      'error: removing uploads removes all data in it for good.\nhint:  If you mean it:  dinp volumes remove blog uploads --confirm uploads\n',
+    ),
+  );
+  const meant = 'volumes remove blog uploads --confirm uploads';
+  assert.deepEqual(
+    await terminal.type(meant),
+    failed(1, 'error: blog runs and uses uploads.\nhint:  Stop it first:  dinp stop blog\n'),
+  );
+  terminal.store.apps.setStopped(app.id, true);
+  assert.deepEqual(await terminal.type(meant), ok('Removed uploads of blog and its data.\n'));
+  assert.deepEqual(terminal.target.calls, [['removeVolume', 'dinp-blog-uploads']]);
+});
+
+test('bases list, check and build', async (t) => {
+  const terminal = new Terminal(t);
+  const base = (name: string, digest: string | undefined): BaseState => ({
+    name,
+    image: `r/${name}:1`,
+    for: [name],
+    into: undefined,
+    port: undefined,
+    buildable: true,
+    repository: `r/${name}`,
+    digest,
+    problem: digest === undefined ? `r/${name}:1 is not in the registry` : undefined,
+  });
+  terminal.bases.push(base('glibc', undefined), base('static', 'sha256:1'));
+  assert.deepEqual(
+    await terminal.type('bases'),
+    ok('BASE    FOR     IMAGE\nglibc   glibc   r/glibc:1\nstatic  static  r/static:1\n'),
+  );
+  assert.deepEqual(await terminal.type('bases check'), {
+    status: 1,
+    stdout: 'BASE    STATE    DETAIL\nglibc   missing  r/glibc:1 is not in the registry\nstatic  ready    sha256:1\n',
+    stderr: 'To make them:  dinp bases build glibc\n',
+  });
+  assert.equal((await terminal.type('bases check static')).status, 0);
+  assert.deepEqual(
+    await terminal.type('bases build static'),
+    ok('-----> Building the base static\n       unpacking static\nBuilt static: r/static:1 sha256:11\n'),
+  );
+  assert.deepEqual(
+    await terminal.type('bases build sttaic'),
+    failed(1, 'error: the catalogue has no base "sttaic".\nhint:  Did you mean static?\n'),
+  );
+});
