@@ -26,7 +26,7 @@ export function splitArguments(argv: readonly string[]): Arguments {
     }
     const option = /^--(config|host)(?:=(.*))?$/s.exec(word);
     if (option !== null) {
-      result[option[1] as 'config' | 'host'] = option[2] ?? requireValue(word, argv[++i]);
+      result[option[1] as 'config' | 'host'] = requireValue(`--${option[1]}`, option[2] ?? argv[++i]);
     } else if ((word === '--version' || word === '-V') && result.command.length === 0) {
       result.version = true;
     } else {

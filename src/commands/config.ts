@@ -17,7 +17,7 @@ const MAX_INPUT = 1024 * 1024;
 const MAX_NAME = 255;
 
 interface SetOptions {
-  envFile?: string;
+  file?: string;
 }
 
 export function defineConfig(program: Command, bind: Bind): void {
@@ -26,7 +26,7 @@ export function defineConfig(program: Command, bind: Bind): void {
     .command('list')
     .argument('<app>')
     .description('the names that are set; values are hidden')
-    .option('--show', 'print the values, as a file that --env-file reads (admins)')
+    .option('--show', 'print the values, as a file that --file reads (admins)')
     .option('--json', 'print JSON: name, value (null where it is hidden)')
     .action(bind(list));
   config
@@ -34,7 +34,8 @@ export function defineConfig(program: Command, bind: Bind): void {
     .argument('<app>')
     .argument('[settings...]', 'NAME=VALUE; or NAME alone, whose value is read from standard input')
     .description('set values and release them')
-    .option('--env-file <file>', 'read NAME=VALUE lines from this file; "-" for standard input')
+    // Not --env-file: Node itself acts on that one wherever it stands.
+    .option('--file <file>', 'read NAME=VALUE lines from this file; "-" for standard input')
     .addHelpText(
       'after',
       '\nA secret that is typed as NAME=VALUE is seen in the list of processes and in the history of the shell.' +
@@ -76,8 +77,8 @@ function splitSetting(setting: string): { name: string; value: string | undefine
 }
 
 function setInput(_app: string, settings: string[], options: SetOptions): Input {
-  if (options.envFile !== undefined && options.envFile !== '-') return { kind: 'file', path: options.envFile };
-  if (options.envFile === '-') return { kind: 'needed', what: 'NAME=VALUE lines' };
+  if (options.file !== undefined && options.file !== '-') return { kind: 'file', path: options.file };
+  if (options.file === '-') return { kind: 'needed', what: 'NAME=VALUE lines' };
   const secret = settings.map(splitSetting).find((setting) => setting.value === undefined);
   return secret === undefined ? NO_INPUT : { kind: 'needed', what: `the value of ${printable(secret.name)}` };
 }
@@ -87,9 +88,9 @@ async function set(call: Call, name: string, settings: string[], options: SetOpt
   const pairs = settings.map(splitSetting);
   for (const pair of pairs) checkName(call, app, pair.name);
   const open = pairs.filter((pair) => pair.value === undefined);
-  if (open.length > 1 || (open.length === 1 && options.envFile !== undefined)) {
+  if (open.length > 1 || (open.length === 1 && options.file !== undefined)) {
     throw new DinpError('usage', 'standard input holds one value, and more than one is asked of it.', {
-      hint: `Several at once:  ${call.program} config set ${app.name} --env-file - < file`,
+      hint: `Several at once:  ${call.program} config set ${app.name} --file - < file`,
     });
   }
   const values = new Map<string, string>();
@@ -105,7 +106,7 @@ async function set(call: Call, name: string, settings: string[], options: SetOpt
 }
 
 async function fromFile(call: Call, options: SetOptions): Promise<[string, string][]> {
-  return options.envFile === undefined ? [] : parseEnvFile(await readInput(call, 'the file', MAX_INPUT));
+  return options.file === undefined ? [] : parseEnvFile(await readInput(call, 'the file', MAX_INPUT));
 }
 
 async function withInput(

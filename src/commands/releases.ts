@@ -17,7 +17,7 @@ export function defineReleases(program: Command, bind: Bind): void {
     .argument('<app>')
     .description('the newest releases')
     .option('-n <count>', 'how many', parseCount, 20)
-    .option('--json', 'print JSON: number, state, cause, from, source, by, createdAt')
+    .option('--json', 'print JSON: number, state, cause, from, source, target, by, createdAt')
     .action(bind(list));
   releases
     .command('show')
@@ -47,6 +47,7 @@ function view(release: Release): object {
     cause: release.cause,
     from: release.fromNumber ?? null,
     source: release.source,
+    target: release.target,
     by: release.by,
     createdAt: iso(release.createdAt),
   };
@@ -105,6 +106,7 @@ async function show(call: Call, name: string, number: string | undefined, option
       State: release.state,
       Source: sourceOf(release),
       Cause: causeOf(release),
+      Target: release.target,
       By: release.by,
       When: ago(release.createdAt),
       Image: release.services.map((service) => formatImageRef(service.image)),

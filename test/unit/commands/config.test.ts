@@ -36,7 +36,7 @@ test('a secret comes by standard input, less one newline at its end', async (t) 
     await terminal.type('config set blog KEY OTHER', { stdin: 'x' }),
     failed(
       2,
-      'error: standard input holds one value, and more than one is asked of it.\nhint:  Several at once:  dinp config set blog --env-file - < file\n',
+      'error: standard input holds one value, and more than one is asked of it.\nhint:  Several at once:  dinp config set blog --file - < file\n',
     ),
   );
   assert.deepEqual(
@@ -50,7 +50,7 @@ test('an env file sets several; what list --show prints is one', async (t) => {
   const app = terminal.store.apps.create('blog');
   const file = '# comment\nexport A=1\nB="two\\nlines # no comment"\nC=\'$x\'\n\nD= spaced # comment\nE=\n';
   assert.deepEqual(
-    await terminal.type('config set blog --env-file -', { stdin: file }),
+    await terminal.type('config set blog --file -', { stdin: file }),
     ok('Changed A, B, C, D and E; the next release has it.\n'),
   );
   const values = { A: '1', B: 'two\nlines # no comment', C: '$x', D: 'spaced', E: '' };
@@ -58,7 +58,7 @@ test('an env file sets several; what list --show prints is one', async (t) => {
   const { stdout } = await terminal.type('config blog --show');
   assert.equal(stdout, 'A=1\nB="two\\nlines # no comment"\nC="\\$x"\nD=spaced\nE=\n');
   terminal.store.apps.create('copy');
-  await terminal.type('config set copy --env-file copy.env', { stdin: stdout });
+  await terminal.type('config set copy --file copy.env', { stdin: stdout });
   assert.deepEqual(terminal.store.config.get(terminal.store.apps.find('copy')!.id), values);
 });
 
@@ -100,7 +100,7 @@ test('names and values that cannot be are refused, all or nothing', async (t) =>
   );
   assert.match((await terminal.type(['config', 'set', 'blog', 'A=\0'])).stderr, /NUL byte/);
   assert.match(
-    (await terminal.type('config set blog --env-file -', { stdin: 'A=1\nSECRET\n' })).stderr,
+    (await terminal.type('config set blog --file -', { stdin: 'A=1\nSECRET\n' })).stderr,
     /^error: line 2 is not NAME=VALUE\.\n/,
   );
   assert.deepEqual(terminal.store.config.get(app.id), {});

@@ -23,6 +23,7 @@ test('releases list and show', async (t) => {
 State:      live
 Source:     0123456 main
 Cause:      push
+Target:     docker
 By:         alice
 When:       just now
 Image:      127.0.0.1:5000/blog@sha256:${'ab'.repeat(32)}
@@ -39,6 +40,7 @@ Config:     SECRET
     'cause',
     'from',
     'source',
+    'target',
     'by',
     'createdAt',
     'services',

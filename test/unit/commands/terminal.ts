@@ -104,6 +104,8 @@ export class Terminal {
       source: { kind: 'commit', sha: '0123456789abcdef0123456789abcdef01234567', ref: 'refs/heads/main' },
       fromNumber: undefined,
       buildId: undefined,
+      target: 'docker',
+      target: 'docker',
       services: [
         {
           service: app.name,
@@ -130,15 +132,15 @@ export class Terminal {
       typed.onOutput?.(text);
     };
     const argv = typeof line === 'string' ? line.split(' ').filter((word) => word !== '') : line;
-    printed.status = await runCommand(argv, this.#context(typed, take('stdout'), take('stderr')));
+    printed.status = await runCommand(argv, {
+      ...this.context(typed),
+      out: { ...this.context(typed).out, stdout: take('stdout'), stderr: take('stderr') },
+    });
     return printed;
   }
 
-  #context(
-    typed: Typed,
-    stdout: CommandContext['out']['stdout'],
-    stderr: CommandContext['out']['stderr'],
-  ): CommandContext {
+  /** What a command gets, its output thrown away. */
+  context(typed: Typed): CommandContext {
     return {
       identity: typed.as ?? ADMIN,
       program: typed.program ?? 'dinp',
@@ -167,8 +169,8 @@ export class Terminal {
       },
       checkServices: async () => [{ name: 'engine', ok: this.target.engineOk, detail: 'docker 27.0' }],
       out: {
-        stdout,
-        stderr,
+        stdout: async () => {},
+        stderr: async () => {},
         stdin: typed.stdin === undefined ? undefined : oneChunk(typed.stdin),
         columns: typed.columns,
         signal: typed.signal ?? new AbortController().signal,
