@@ -87,7 +87,7 @@ export class AppOperations implements Operations {
       await router?.removeRoute(app.name);
       await this.#removeInstances(app, progress);
       if (options.volumes) {
-        const target = this.#parts.target(app.target);
+        const target = this.#parts.rollouts.liveTarget(app);
         for (const volume of new Set(volumes.map((each) => each.volume))) await target.removeVolume(volume);
       }
       await this.#parts.removeUnits(app.name);
@@ -163,7 +163,13 @@ export class AppOperations implements Operations {
       const current = store.apps.findById(app.id)!;
       const wanted = { ...store.formation.get(app.id), ...formation };
       // Recorded once it runs: a number that cannot start is not what the next release should try again.
-      await rollouts.converge(current, progress, signal, formationOf(this.#needLive(current), wanted));
+      const release = this.#needLive(current);
+      try {
+        await rollouts.converge(current, progress, signal, formationOf(release, wanted));
+      } catch (error) {
+        await rollouts.removeOthers(current, await rollouts.plan(current, release), progress);
+        throw error;
+      }
       store.formation.set(app.id, formation);
     });
   }
@@ -174,7 +180,7 @@ export class AppOperations implements Operations {
       const specs = await rollouts.plan(app, this.#needLive(app));
       for (const spec of specs) {
         progress.line(`Restarting ${spec.process}.${spec.index}`);
-        await this.#parts.target(app.target).restart([{ name: spec.name, stopMs: spec.stopMs }]);
+        await rollouts.liveTarget(app).restart([{ name: spec.name, stopMs: spec.stopMs }]);
         await rollouts.waitHealthy(app, spec, progress, signal);
       }
     });
@@ -189,7 +195,7 @@ export class AppOperations implements Operations {
   }
 
   async instances(app: App): Promise<InstanceStatus[]> {
-    const target = this.#parts.target(app.target);
+    const target = this.#parts.rollouts.liveTarget(app);
     const real = target.runs ? await target.list(app.name) : [];
     const release = this.#live(app);
     const desired = release && !app.stopped ? await this.#parts.rollouts.plan(app, release) : [];
@@ -255,6 +261,7 @@ export class AppOperations implements Operations {
       source: source.source,
       fromNumber: source.number,
       buildId: source.buildId,
+      target: this.#parts.target(app.target ?? source.target).name,
       services: source.services,
       config,
       by: by.name,
@@ -274,8 +281,7 @@ export class AppOperations implements Operations {
   }
 
   async #removeInstances(app: App, progress: Progress): Promise<void> {
-    const target = this.#parts.target(app.target);
-    if (target.runs) await this.#parts.rollouts.removeOthers(app, target, [], progress);
+    await this.#parts.rollouts.removeOthers(app, [], progress);
   }
 
   #live(app: App): Release | undefined {

@@ -23,6 +23,8 @@ export interface DeployParts {
   builder: ImageBuilder;
   openTree(app: string, sha: string, signal: AbortSignal): Promise<OpenTree>;
   planDeploy(tree: Tree, app: string): Promise<DeployPlan>;
+  /** The name of a target, the server's own where none is named. @throws DinpError config for one that this server does not have */
+  checkTarget(name: string | undefined): string;
   /** Keeps a release's commit from git's garbage collection. */
   keepCommit(app: string, release: number, sha: string): Promise<void>;
   /** Where dinp.yml sets none; milliseconds. */
@@ -179,13 +181,13 @@ async function recordRelease(
     throw new DinpError('refused', 'the manifest says "deploy: false": an image was made and there is nothing to run.');
   claimDomains(parts, build, plan);
   const release = parts.store.transaction(() => {
-    if (plan.target !== undefined) parts.store.apps.setTarget(build.appId, plan.target);
     const created = parts.store.releases.create({
       appId: build.appId,
       cause: 'deploy',
       source: { kind: 'commit', sha: build.sha, ref: build.ref },
       fromNumber: undefined,
       buildId: build.id,
+      target: parts.checkTarget(plan.target ?? parts.store.apps.findById(build.appId)!.target),
       services,
       config: parts.store.config.get(build.appId),
       by: build.by,

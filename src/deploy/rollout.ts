@@ -47,7 +47,7 @@ export class Rollouts {
   async rollOut(appId: number, release: Release, progress: Progress, signal: AbortSignal): Promise<void> {
     const { store } = this.#parts;
     const app = store.apps.findById(appId)!;
-    const target = this.#parts.target(app.target);
+    const target = this.#parts.target(release.target);
     const specs = await this.plan(app, release);
     await this.#parts.emitUnits(release, specs);
     if (app.stopped || !target.runs) {
@@ -69,7 +69,7 @@ export class Rollouts {
     }
     const route = await this.#switchTraffic(app, specs, progress);
     store.releases.makeLive(release);
-    await this.removeOthers(app, target, specs, progress);
+    await this.removeOthers(app, specs, progress);
     if (route) progress.line(route);
   }
 
@@ -102,7 +102,7 @@ export class Rollouts {
 
   /** Waits until an instance that was started may get traffic. */
   async waitHealthy(app: App, spec: InstanceSpec, progress: Progress, signal: AbortSignal): Promise<void> {
-    await this.#parts.waitHealthy(this.#parts.target(app.target), spec, (line) => progress.line(line), signal);
+    await this.#parts.waitHealthy(this.liveTarget(app), spec, (line) => progress.line(line), signal);
   }
 
   /** The first instance of a process, as one-off commands need it; holds no port. */
@@ -119,13 +119,13 @@ export class Rollouts {
 
   /** Brings what runs of the app in line with its live release: starts what is missing, routes, removes the rest. */
   async converge(app: App, progress: Progress, signal: AbortSignal, formation?: Record<string, number>): Promise<void> {
-    const target = this.#parts.target(app.target);
+    const target = this.liveTarget(app);
     const release =
       app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
-    if (!target.runs) return;
+    if (!target.runs) return await this.removeOthers(app, [], progress);
     if (!release || app.stopped) {
       if (release) await this.#switchTraffic(app, [], progress);
-      await this.removeOthers(app, target, [], progress);
+      await this.removeOthers(app, [], progress);
       return;
     }
     const specs = await this.plan(app, release, formation);
@@ -138,31 +138,53 @@ export class Rollouts {
       signal,
     );
     await this.#switchTraffic(app, specs, progress);
-    await this.removeOthers(app, target, specs, progress);
+    await this.removeOthers(app, specs, progress);
   }
 
-  /** Removes instances of the app that are not among `keep`, and gives their ports back. */
-  async removeOthers(app: App, target: Target, keep: InstanceSpec[], progress: Progress): Promise<void> {
+  /** Removes instances of the app that are not among `keep`, from every target that it ever ran on; their ports are free again. */
+  async removeOthers(app: App, keep: InstanceSpec[], progress: Progress): Promise<void> {
     const kept = new Set(keep.map((spec) => spec.name));
-    const old = (await target.list(app.name)).filter((instance) => !kept.has(instance.name));
-    if (old.length === 0) return;
-    progress.line(
-      `Stopping ${old.map((instance) => `${instance.process}.${instance.index} of v${instance.release}`).join(', ')}`,
-    );
-    await target.remove(old.map((instance) => ({ name: instance.name, stopMs: this.#stopMs(app, instance) })));
-    this.#parts.store.ports.release(old.map((instance) => instance.name));
+    for (const name of this.#parts.store.releases.targets(app.id)) {
+      const target = this.#parts.target(name);
+      const isLive = target === this.liveTarget(app);
+      try {
+        const old = (await target.list(app.name)).filter((instance) => !(isLive && kept.has(instance.name)));
+        await this.#remove(app, target, old, progress);
+      } catch (error) {
+        // The live target must be right; another one may be gone for good, and what it ran with it.
+        if (isLive || !(error instanceof DinpError)) throw error;
+        progress.line(`What may still run on ${name} could not be removed: ${error.message}`);
+      }
+    }
+  }
+
+  /** What runs (or would run) the live release. */
+  liveTarget(app: App): Target {
+    const current = this.#parts.store.apps.findById(app.id)!;
+    const release =
+      current.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, current.liveRelease);
+    return this.#parts.target(release?.target ?? current.target);
   }
 
   /** Removes whatever a dead server left of a release that never became live. */
   async abandon(release: Release): Promise<void> {
     const app = this.#parts.store.apps.findById(release.appId)!;
-    const target = this.#parts.target(app.target);
+    const target = this.#parts.target(release.target);
     const left = target.runs
       ? (await target.list(app.name)).filter((instance) => instance.release === release.number)
       : [];
     await target.remove(left.map((instance) => ({ name: instance.name, stopMs: 1_000 })));
     this.#parts.store.ports.release(left.map((instance) => instance.name));
     this.#parts.store.releases.fail(release);
+  }
+
+  async #remove(app: App, target: Target, old: RunningInstance[], progress: Progress): Promise<void> {
+    if (old.length === 0) return;
+    progress.line(
+      `Stopping ${old.map((instance) => `${instance.process}.${instance.index} of v${instance.release}`).join(', ')}`,
+    );
+    await target.remove(old.map((instance) => ({ name: instance.name, stopMs: this.#stopMs(app, instance) })));
+    this.#parts.store.ports.release(old.map((instance) => instance.name));
   }
 
   async #startHealthy(target: Target, specs: InstanceSpec[], progress: Progress, signal: AbortSignal): Promise<void> {

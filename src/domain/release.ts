@@ -38,6 +38,8 @@ export interface Release {
   /** The release a rollback or config change was made from. */
   fromNumber: number | undefined;
   buildId: number | undefined;
+  /** Name of the target that runs it. */
+  target: string;
   services: ReleaseService[];
   /** The app's config at the time of the release. Values are secret: never logged or printed. */
   config: Record<string, string>;

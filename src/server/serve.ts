@@ -145,6 +145,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
           builder,
           openTree: (app, sha, abort) => repositories.openTree(app, sha, abort),
           planDeploy: (tree, app) => planDeploy(tree, { app, hostArch: hostArch(), bases: baseFacts(bases) }),
+          checkTarget: (name) => target(name).name,
           keepCommit: (app, release, sha) => repositories.keepRef(app, release, sha),
           defaultTimeoutMs: parseConfigDuration(config.builds.timeout),
         },
@@ -191,7 +192,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       queue,
       buildLogs: logs,
       targets: [config.target, ...[...targets.keys()].filter((name) => name !== config.target)],
-      targetOf: (app: App) => target(app.target),
+      targetOf: (app: App) => rollouts.liveTarget(app),
       bases,
       repositories: {
         branches: async (app: App) =>

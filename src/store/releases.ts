@@ -12,6 +12,7 @@ interface Row {
   source: string;
   from_number: number | null;
   build_id: number | null;
+  target: string;
   config: string;
   made_by: string;
   created_at: number;
@@ -44,9 +45,9 @@ export class Releases {
     return this.#db.transaction(() => {
       const { lastInsertRowid } = this.#db
         .prepare(
-          `INSERT INTO releases (app_id, number, state, cause, source, from_number, build_id, config, made_by, created_at)
+          `INSERT INTO releases (app_id, number, state, cause, source, from_number, build_id, target, config, made_by, created_at)
            VALUES (@appId, (SELECT coalesce(max(number), 0) + 1 FROM releases WHERE app_id = @appId),
-                   'pending', @cause, @source, @fromNumber, @buildId, @config, @by, @now)`,
+                   'pending', @cause, @source, @fromNumber, @buildId, @target, @config, @by, @now)`,
         )
         .run({
           appId: release.appId,
@@ -54,6 +55,7 @@ export class Releases {
           source: JSON.stringify(release.source),
           fromNumber: release.fromNumber ?? null,
           buildId: release.buildId ?? null,
+          target: release.target,
           config: JSON.stringify(release.config),
           by: release.by,
           now: Date.now(),
@@ -75,6 +77,14 @@ export class Releases {
       .prepare<[number, number], Row>(`${SELECT} WHERE r.app_id = ? ORDER BY r.number DESC LIMIT ?`)
       .all(appId, limit)
       .map((row) => this.#toRelease(row)!);
+  }
+
+  /** Names of the targets that releases of the app were made for. */
+  targets(appId: number): string[] {
+    return this.#db
+      .prepare<[number], { target: string }>('SELECT DISTINCT target FROM releases WHERE app_id = ?')
+      .all(appId)
+      .map((row) => row.target);
   }
 
   /** Releases whose rollout has not come to an end; those of a dead server, at start. */
@@ -133,6 +143,7 @@ export class Releases {
       source: JSON.parse(row.source) as ReleaseSource,
       fromNumber: row.from_number ?? undefined,
       buildId: row.build_id ?? undefined,
+      target: row.target,
       services: services.map(toService),
       config: JSON.parse(row.config) as Record<string, string>,
       by: row.made_by,

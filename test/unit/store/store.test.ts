@@ -27,6 +27,7 @@ function newRelease(appId: number) {
     fromNumber: undefined,
     buildId: undefined,
     services: [service],
+    target: 'docker',
     config: { SECRET: 'x' },
     by: 'me',
   };

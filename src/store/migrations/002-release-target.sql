@@ -1,0 +1,2 @@
+-- Which target runs a release: an app may move from one to another, and what it leaves behind must be found.
+ALTER TABLE releases ADD COLUMN target TEXT NOT NULL DEFAULT 'docker';
