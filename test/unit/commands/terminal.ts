@@ -105,7 +105,6 @@ export class Terminal {
       fromNumber: undefined,
       buildId: undefined,
       target: 'docker',
-      target: 'docker',
       services: [
         {
           service: app.name,
