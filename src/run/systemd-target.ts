@@ -134,7 +134,14 @@ export class SystemdTarget implements Target {
     const found = await this.find(instance);
     if (found === undefined) throw new DinpError('not-found', `There is no instance ${instance}.`);
     const interactive = streams.stdin === undefined ? [] : ['--interactive'];
-    return await this.#host.stream([this.#options.docker, 'exec', ...interactive, instance, ...command], streams);
+    const mark = `DINP_EXEC=${randomBytes(8).toString('hex')}`;
+    try {
+      const argv = [this.#options.docker, 'exec', `--env=${mark}`, ...interactive, instance, ...command];
+      return await this.#host.stream(argv, streams);
+    } catch (error) {
+      if (streams.signal.aborted) await this.#killMarked(mark).catch(() => undefined);
+      throw error;
+    }
   }
 
   async runOnce(spec: InstanceSpec, command: string[], streams: ExecStreams): Promise<number> {
@@ -264,7 +271,7 @@ export class SystemdTarget implements Target {
     for (const { name, text } of unitFiles)
       await this.#host.putFile(`${this.#options.unitFolder}/${name}`, text, 0o644);
     await this.#systemd.systemctl(['daemon-reload']);
-    await this.#systemd.systemctl(['enable', '--quiet', '--', ...units([spec.name])]);
+    await this.#systemd.systemctl(['enable', '--no-reload', '--quiet', '--', ...units([spec.name])]);
   }
 
   /** Starts the unit and waits until its container runs. @throws DinpError start-failed with what it printed */
@@ -299,6 +306,12 @@ export class SystemdTarget implements Target {
     await this.#journal.sync();
     const lines = await this.#journal.tail(spec.name, DETAIL_LINES, mark);
     return new DinpError('start-failed', message, { detail: lines.map(({ text }) => text).join('\n') });
+  }
+
+  /** Kills what runs with this variable: a killed `docker exec` leaves its command, and what that started, behind. */
+  async #killMarked(mark: string): Promise<void> {
+    const script = 'grep -slzxF -e "$0" /proc/[0-9]*/environ | cut -d/ -f3 | xargs -r kill -KILL';
+    await this.#host.run(['sh', '-c', script, mark]);
   }
 
   async #removeFiles(name: string): Promise<void> {

@@ -55,7 +55,7 @@ export function splitEnvironment(spec: InstanceSpec, folder: string): SplitEnvir
     } else if (!/[\n\r]/.test(value) && size <= MAX_DOCKER_LINE_BYTES) {
       dockerLines.push(`${name}=${value}\n`);
     } else {
-      checkPassable(name, size);
+      checkPassable(name, value, size);
       systemdLines.push(`${name}="${value.replace(/["\\`$]/g, '\\$&')}"\n`);
       passedOn.push(name);
     }
@@ -86,7 +86,7 @@ function checkValue(name: string, value: string): void {
   });
 }
 
-function checkPassable(name: string, size: number): void {
+function checkPassable(name: string, value: string, size: number): void {
   if (size > MAX_VARIABLE_BYTES) {
     throw new DinpError(
       'refused',
@@ -95,6 +95,12 @@ function checkPassable(name: string, size: number): void {
         hint: 'Keep such data in a volume or a file of the image.',
       },
     );
+  }
+  // systemd would refuse the whole file.
+  if (/\p{Noncharacter_Code_Point}/u.test(value)) {
+    throw new DinpError('refused', `The value of ${name} has characters that are no text (such as U+FFFF).`, {
+      hint: 'Encode binary values, for instance as base64.',
+    });
   }
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || STEERS_DOCKER.test(name)) {
     throw new DinpError('refused', `On systemd, ${name} cannot have a value of several lines.`, {

@@ -170,6 +170,22 @@ test('exec passes stdin, output and the exit status', async () => {
   await assert.rejects(run('exec', spec('blog', 9), ['true']), /no instance/);
 });
 
+test('a canceled command leaves no process behind, in an instance or a one-off container', async () => {
+  for (const doing of ['exec', 'once'] as const) {
+    const stop = new AbortController();
+    const streams = { stdin: undefined, onStdout: () => stop.abort(), onStderr: () => undefined, signal: stop.signal };
+    const command = ['sh', '-c', 'echo started; sleep 12345 & sleep 12345'];
+    const on = spec('blog', 1);
+    const ended = doing === 'exec' ? target.exec(on.name, command, streams) : target.runOnce(on, command, streams);
+    await assert.rejects(ended, { code: 'canceled' });
+    await waitFor(
+      'an end',
+      async () => (await machine.exec('ps axww -o args | grep -c "[s]leep 12345" || true')) === '0',
+    );
+  }
+  assert.equal(await machine.exec('docker ps -a --format "{{.Names}}" | grep -c run || true'), '0');
+});
+
 test('runOnce has the environment, stdin and volumes, gives the exit status and leaves nothing', async () => {
   const once = spec('blog', 1, { volumes: { 'dinp-blog--data': '/data' } });
   const script = 'printf %s "$PEM"; printf "%s|" "$TOKEN" "$0" "$1"; cat; echo kept > /data/file; exit 3';

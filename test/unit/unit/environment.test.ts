@@ -45,7 +45,7 @@ test('names that steer the docker client, or that its environment cannot hold, t
 test('names and values that no environment can hold are refused, without the value', () => {
   for (const name of ['', 'A B', '#A', 'A=B', 'A\n', '"', 'é\u0085', '\ufeffA'])
     assert.throws(() => split({}, { [name]: 'x' }), { code: 'refused' });
-  for (const value of ['hush\0', 'hush\ud800']) {
+  for (const value of ['hush\0', 'hush\ud800', 'hush\n\uffff']) {
     assert.throws(
       () => split({}, { A: value }),
       (error: Error) => !error.message.includes('hush'),
