@@ -45,7 +45,8 @@ node_ensure() {
   # A distribution's npm is tied to the distribution's own Node: Debian's builds addons with that one's headers, whatever
   # it is told, and they crash in ours. So one of our own goes beside our Node, unless the machine has a recent one.
   if [ ! -e "$NODE_HOME/.bin/npm" ] && ! npm_is_recent "$NODE_HOME/$package/bin"; then
-    npm_into_dot_node npm@11
+    npm_into_dot_node "$package@24" npm@11 # both, as npm takes away what it was not asked for
+    hash -r
   fi
   [ -e "$NODE_HOME/.bin/npm" ] && PATH=$NODE_HOME/.bin:$PATH
   PATH=$NODE_HOME/$package/bin:$PATH
@@ -76,7 +77,7 @@ npm_ensure_any() {
 npm_into_dot_node() {
   local log=${LOG:-/dev/stderr}
   mkdir -p "$ROOT/.node"
-  npm install --prefix "$ROOT/.node" --ignore-scripts --no-save --no-package-lock --no-audit --no-fund "$@" </dev/null >>"$log" 2>&1 ||
+  npm install --prefix "$ROOT/.node" --ignore-scripts --no-package-lock --no-audit --no-fund "$@" </dev/null >>"$log" 2>&1 ||
     fail "npm could not install $* into .node/" "npm ping    (does the npm registry answer?)" "$0"
 }
 
