@@ -91,10 +91,11 @@ export class AppOperations implements Operations {
         for (const volume of new Set(volumes.map((each) => each.volume))) await target.removeVolume(volume);
       }
       await this.#parts.removeUnits(app.name);
+      // Before the row: a repository without one would be taken up by the next app of that name.
+      await repositories.remove(app.name).catch(ignoreMissing);
       const builds = store.builds.list(app.id, Number.MAX_SAFE_INTEGER);
       store.apps.remove(app.id);
       for (const build of builds) logs.remove(build.id);
-      await repositories.remove(app.name);
       if (volumes.length > 0 && !options.volumes)
         progress.line(`Its volumes are kept: ${volumes.map((each) => each.volume).join(', ')}`);
     });
@@ -307,4 +308,9 @@ export class AppOperations implements Operations {
       hint: `dinp releases list ${app.name}`,
     });
   }
+}
+
+/** What a destroy that died half way removed already. */
+function ignoreMissing(error: unknown): void {
+  if (!(error instanceof DinpError && error.code === 'not-found')) throw error;
 }

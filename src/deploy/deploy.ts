@@ -57,7 +57,9 @@ export async function deploy(
       recordRelease(parts, build, plan, images, output),
     );
     await run.stage('start', `Starting v${release.number}`, (signal) =>
-      parts.rollouts.exclusively(app, output, () => parts.rollouts.rollOut(app.id, release, output, signal)),
+      parts.rollouts.exclusively(app, output, () =>
+        parts.rollouts.rollOut(app.id, release, output, signal, () => run.enter('route', 'Moving the traffic')),
+      ),
     );
     announce(parts, build, release, output);
   } finally {
@@ -86,15 +88,19 @@ class Run {
 
   async stage<T>(stage: Stage, heading: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     this.#signal.throwIfAborted();
-    this.#stage = stage;
-    this.#parts.store.builds.setStage(this.#build.id, stage);
-    this.#output.heading(heading);
+    this.enter(stage, heading);
     try {
       return await work(this.#signal);
     } catch (error) {
       // What was interrupted reports it in its own words; the reason is what people need.
       throw this.#signal.aborted ? this.#signal.reason : error;
     }
+  }
+
+  enter(stage: Stage, heading: string): void {
+    this.#stage = stage;
+    this.#parts.store.builds.setStage(this.#build.id, stage);
+    this.#output.heading(heading);
   }
 
   /** @param milliseconds counted from the build's start */

@@ -255,7 +255,9 @@ export class Pushes {
     }
     const release = app.liveRelease === undefined ? undefined : store.releases.find(app.id, app.liveRelease);
     const liveSha = release?.source.kind === 'commit' ? release.source.sha : undefined;
-    if (release && liveSha === sha && build?.state !== 'failed') {
+    if (release && liveSha === sha) {
+      if (build && build.state !== 'succeeded')
+        await watcher.write(`Build #${build.number} of ${sha.slice(0, 7)} ${describeEnd(build)}.\n`);
       const addresses = this.#parts.addresses.list(app, release);
       await watcher.write(
         `${sha.slice(0, 7)} is live as v${release.number}${app.stopped ? ' (stopped)' : ''}  ${addresses.join('  ')}\n`,

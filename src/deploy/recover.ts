@@ -6,6 +6,8 @@ import type { Pushes } from './pushes.ts';
 import type { BuildQueue } from './queue.ts';
 import type { Rollouts } from './rollout.ts';
 
+const CONVERGE_AT_ONCE = 4;
+
 export interface RecoveryParts {
   store: Store;
   queue: BuildQueue;
@@ -26,9 +28,20 @@ export async function recover(parts: RecoveryParts): Promise<void> {
   const swept = await parts.sweepRepositories();
   if (swept.length > 0) parts.report('removed half-received pushes', { folders: swept });
   await abandonPending(parts);
-  for (const app of parts.store.apps.list()) await convergeApp(parts, app);
   parts.queue.resume();
   for (const app of parts.store.apps.list()) await recoverRefs(parts, app);
+}
+
+/**
+ * Brings what runs of every app in line with its live release, some apps at a time. Takes as long as the slowest app
+ * needs to start, so nobody should wait for it: each app is locked while it is its turn.
+ */
+export async function convergeAll(parts: RecoveryParts): Promise<void> {
+  const apps = parts.store.apps.list().filter((app) => app.liveRelease !== undefined);
+  const workers = Array.from({ length: CONVERGE_AT_ONCE }, async () => {
+    for (let app = apps.shift(); app; app = apps.shift()) await convergeApp(parts, app);
+  });
+  await Promise.all(workers);
 }
 
 /** Builds refs of an app that moved without anybody hearing of it. */
@@ -62,7 +75,7 @@ async function convergeApp(parts: RecoveryParts, app: App): Promise<void> {
   const progress: Progress = { heading: (text) => lines.push(text), line: (text) => lines.push(text) };
   try {
     await parts.rollouts.exclusively(app, progress, () =>
-      parts.rollouts.converge(app, progress, AbortSignal.timeout(5 * 60_000)),
+      parts.rollouts.converge(parts.store.apps.findById(app.id)!, progress, AbortSignal.timeout(5 * 60_000)),
     );
     if (lines.length > 0)
       parts.report('brought what runs in line with the live release', { app: app.name, did: lines });

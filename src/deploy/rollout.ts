@@ -42,35 +42,39 @@ export class Rollouts {
 
   /**
    * Rolls a pending release out, under the app's lock.
+   * @param onTraffic called once all instances are healthy, before the traffic moves
    * @throws DinpError start-failed; the release is then failed, its instances removed and the old one untouched
    */
-  async rollOut(appId: number, release: Release, progress: Progress, signal: AbortSignal): Promise<void> {
+  async rollOut(
+    appId: number,
+    release: Release,
+    progress: Progress,
+    signal: AbortSignal,
+    onTraffic: () => void = () => undefined,
+  ): Promise<void> {
     const { store } = this.#parts;
     const app = store.apps.findById(appId)!;
     const target = this.#parts.target(release.target);
-    const specs = await this.plan(app, release);
-    await this.#parts.emitUnits(release, specs);
-    if (app.stopped || !target.runs) {
-      store.releases.makeLive(release);
-      progress.line(
-        app.stopped
-          ? `${app.name} is stopped; to run it: dinp start ${app.name}`
-          : `Unit files are ready: dinp units show ${app.name}`,
-      );
-      return;
-    }
+    let specs: InstanceSpec[] = [];
     try {
+      specs = await this.plan(app, release);
+      await this.#parts.emitUnits(release, specs);
+      if (app.stopped || !target.runs) {
+        store.releases.makeLive(release);
+        progress.line(whyNothingRuns(app));
+        return;
+      }
       await this.#runReleaseCommands(target, app, release, progress, signal);
       await this.#startHealthy(target, specs, progress, signal);
       signal.throwIfAborted();
+      onTraffic();
+      await this.#switchTraffic(app, specs, progress);
     } catch (error) {
-      await this.#discard(target, release, specs);
+      await this.#backOut(app, target, release, specs, progress);
       throw error;
     }
-    const route = await this.#switchTraffic(app, specs, progress);
     store.releases.makeLive(release);
     await this.removeOthers(app, specs, progress);
-    if (route) progress.line(route);
   }
 
   /** The instances a release should have now, each with its port of the host. */
@@ -122,7 +126,7 @@ export class Rollouts {
     const target = this.liveTarget(app);
     const release =
       app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
-    if (!target.runs) return await this.removeOthers(app, [], progress);
+    if (!target.runs) return;
     if (!release || app.stopped) {
       if (release) await this.#switchTraffic(app, [], progress);
       await this.removeOthers(app, [], progress);
@@ -250,24 +254,34 @@ export class Rollouts {
     }
   }
 
-  /** Points the app's address at the instances; gives the line that says where that is. */
-  async #switchTraffic(app: App, specs: InstanceSpec[], progress: Progress): Promise<string | undefined> {
+  /** Points the app's address at the instances. */
+  async #switchTraffic(app: App, specs: InstanceSpec[], progress: Progress): Promise<void> {
     const { router, addresses, store } = this.#parts;
     const upstreams = specs
       .filter((spec) => spec.process === WEB && spec.port)
       .map((spec) => `127.0.0.1:${spec.port!.host}`);
     const hasWeb = upstreams.length > 0 || app.port !== undefined;
-    if (!hasWeb) return undefined;
-    if (!router) return 'No router is configured: the address changes with every release.';
+    if (!hasWeb) return;
+    if (!router) {
+      progress.line('No router is configured: the address changes with every release.');
+      return;
+    }
     const port = await addresses.ensureAppPort(app);
     const current = store.apps.findById(app.id)!;
     await router.setRoute({ app: app.name, hosts: addresses.hosts(current), port, upstreams });
     if (upstreams.length > 0) progress.line(`Traffic goes to ${specs[0]!.app} v${specs[0]!.release}`);
-    return undefined;
   }
 
-  async #discard(target: Target, release: Release, specs: InstanceSpec[]): Promise<void> {
+  /** Undoes a rollout: the traffic is (again) the live release's, and the new instances go. */
+  async #backOut(app: App, target: Target, release: Release, specs: InstanceSpec[], progress: Progress): Promise<void> {
     this.#parts.store.releases.fail(release);
+    const live = app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
+    if (live && !app.stopped) {
+      await this.#switchTraffic(app, await this.plan(app, live), {
+        heading: () => undefined,
+        line: () => undefined,
+      }).catch((error: unknown) => progress.line(`The route could not be checked: ${(error as Error).message}`));
+    }
     await target.remove(specs.map((spec) => ({ name: spec.name, stopMs: Math.min(spec.stopMs, 5_000) })));
     this.#parts.store.ports.release(specs.map((spec) => spec.name));
   }
@@ -287,4 +301,10 @@ export class Rollouts {
 
 function isUp(instance: RunningInstance | undefined): boolean {
   return instance?.state === 'running';
+}
+
+function whyNothingRuns(app: App): string {
+  return app.stopped
+    ? `${app.name} is stopped; to run it: dinp start ${app.name}`
+    : `Unit files are ready: dinp units show ${app.name}`;
 }

@@ -7,7 +7,7 @@ import { AppOperations } from '../deploy/app-operations.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { Pushes } from '../deploy/pushes.ts';
 import { BuildQueue } from '../deploy/queue.ts';
-import { recover, recoverRefs } from '../deploy/recover.ts';
+import { convergeAll, recover, recoverRefs } from '../deploy/recover.ts';
 import { Rollouts } from '../deploy/rollout.ts';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
@@ -63,6 +63,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const socket = await listenForCommands(dataPaths(config.data).socket, server.control, server.onError);
   const door = await openDoor(config, server, log);
   log.info({ ssh: door.port, hostKey: door.hostKey.fingerprint, nativeCrypto: door.nativeCrypto }, 'server started');
+  convergeAll(server.recovery).catch(server.onError);
   const signal = await nextSignal();
   log.info({ signal }, 'server stopping');
   server.queue.close();
