@@ -45,7 +45,7 @@ export function chooseBase(candidate: Candidate, fitting: string): { name: strin
   const known = [...candidate.bases.keys()];
   if (asked === undefined) {
     throw new DinpError('refused', `It needs the base "${name}", which this server's catalogue lacks.`, {
-      hint: `Ask the operator for it (dinp bases build ${name}), or push a Dockerfile.`,
+      hint: `Ask the operator to add it to the catalogue, or push a Dockerfile. Known here: ${known.join(', ') || 'none'}.`,
     });
   }
   const near = nearest(name, known);

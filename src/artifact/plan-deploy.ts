@@ -11,8 +11,9 @@ import type { Manifest } from './manifest-schema.ts';
 import { planProcesses } from './processes.ts';
 import { type Procfile, parseProcfile } from './procfile.ts';
 
-/** A git-lfs pointer has about 130 bytes. */
-const MAX_POINTER = 400;
+/** A git-lfs pointer is three lines of known length with a number in the last: only files of these sizes need be read. */
+const MIN_POINTER = 120;
+const MAX_POINTER = 160;
 
 export interface PlanOptions {
   app: string;
@@ -150,7 +151,7 @@ async function refusePointers(tree: Tree, image: ImagePlan): Promise<void> {
   if (image.kind !== 'layers') return;
   const small = image.files
     .flatMap(({ from }) => tree.find(from) ?? [])
-    .filter(({ size, mode }) => size > 0 && size < MAX_POINTER && mode !== '120000');
+    .filter(({ size, mode }) => size >= MIN_POINTER && size <= MAX_POINTER && mode !== '120000');
   const pointers: string[] = [];
   for await (const { entry, head } of readHeads(tree, small)) if (isLfsPointer(head)) pointers.push(entry.path);
   if (pointers.length === 0) return;

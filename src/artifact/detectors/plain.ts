@@ -2,7 +2,7 @@ import { DinpError } from '../../domain/errors.ts';
 import { chooseBase, type Detector, isPlumbing } from '../detector.ts';
 import { layFolder } from '../folder.ts';
 
-const INTO = '/opt/app';
+const DEFAULT_INTO = '/opt/app';
 
 /** A tree with an executable `control` in it, or anything that dinp.yml calls plain and gives commands for. */
 export const plain: Detector = {
@@ -15,14 +15,15 @@ export const plain: Detector = {
         hint: 'Add an executable script called control (it is run as "./control start"), or to dinp.yml:\n  processes:\n    web: ./start.sh',
       });
     }
-    const { name } = chooseBase(candidate, 'plain');
-    const { files, watch } = layFolder(candidate.tree, '.', INTO, isPlumbing);
+    const { name, facts } = chooseBase(candidate, 'plain');
+    const into = facts.into ?? DEFAULT_INTO;
+    const { files, watch } = layFolder(candidate.tree, '.', into, isPlumbing);
     const command = candidate.control ? ['./control', 'start'] : undefined;
     return {
       found: candidate.control
         ? 'executable control'
         : `plain tree (${files.length} ${files.length === 1 ? 'file' : 'files'})`,
-      image: { kind: 'layers', artifact: 'plain', base: name, files, workdir: INTO, command, env: {}, port: undefined },
+      image: { kind: 'layers', artifact: 'plain', base: name, files, workdir: into, command, env: {}, port: undefined },
       watch,
       notes: [],
     };

@@ -11,6 +11,9 @@ const FOLDERS = ['.', 'public', 'dist'];
 export const staticSite: Detector = {
   kind: 'static',
   async detect(candidate) {
+    // A control starts what is wanted; a page beside it is something that it serves.
+    if (candidate.control && candidate.manifest.type !== 'static' && candidate.manifest.root === undefined)
+      return undefined;
     const folder = await documentRoot(candidate);
     if (folder === undefined) return undefined;
     const { name, facts } = chooseBase(candidate, 'static-site');

@@ -14,32 +14,35 @@ export function link(target: string): FileSpec {
 
 /** A commit's tree out of values, with the object ids that git would give its blobs. */
 export function memoryTree(files: Record<string, FileSpec>): Tree {
-  const contents = new Map<TreeEntry, Buffer>();
+  const entries: TreeEntry[] = [];
+  const contents = new Map<string, Buffer>();
   const folders = new Map<string, string[]>([['.', []]]);
   for (const [path, spec] of Object.entries(files).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {
     const { mode = '100644' as const, content } =
       typeof spec === 'string' || Buffer.isBuffer(spec) ? { content: spec } : spec;
     const data = Buffer.from(content as string);
     const oid = sha1(Buffer.concat([Buffer.from(`blob ${data.length}\0`), data]));
-    contents.set({ path, mode, oid, size: data.length }, data);
+    entries.push({ path, mode, oid, size: data.length });
+    contents.set(oid, data);
     const parts = path.split('/');
     for (let depth = 0; depth < parts.length; depth++) {
       const folder = parts.slice(0, depth).join('/') || '.';
-      folders.set(folder, [...(folders.get(folder) ?? []), `${mode} ${path} ${oid}`]);
+      if (!folders.has(folder)) folders.set(folder, []);
+      folders.get(folder)!.push(`${mode} ${path} ${oid}`);
     }
   }
-  const entries = [...contents.keys()];
+  const byPath = new Map(entries.map((entry) => [entry.path, entry]));
   async function* stream(entry: TreeEntry): AsyncGenerator<Buffer> {
-    const data = [...contents].find(([{ oid }]) => oid === entry.oid)![1];
+    const data = contents.get(entry.oid)!;
     for (let at = 0; at < data.length; at += 1000) yield data.subarray(at, at + 1000);
   }
-  const treeId = (path: string) => (folders.has(path) ? sha1(Buffer.from(folders.get(path)!.join('\n'))) : undefined);
+  const ids = new Map([...folders].map(([path, lines]) => [path, sha1(Buffer.from(lines.join('\n')))]));
   return {
-    oid: treeId('.')!,
+    oid: ids.get('.')!,
     entries,
-    find: (path) => entries.find((entry) => entry.path === path),
-    treeId,
-    head: async (entry, limit) => [...contents].find(([{ oid }]) => oid === entry.oid)![1].subarray(0, limit),
+    find: (path) => byPath.get(path),
+    treeId: (path) => ids.get(path),
+    head: async (entry, limit) => contents.get(entry.oid)!.subarray(0, limit),
     stream,
     async *streamAll(list) {
       for (const entry of list) yield { entry, content: stream(entry) };
