@@ -76,7 +76,6 @@ export class AppOperations implements Operations {
       store.apps.rename(app.id, name);
       await rollouts.converge(store.apps.findById(app.id)!, progress, new AbortController().signal);
     });
-    progress.line(`${app.name} is now ${name}. Each clone needs the new address: git remote set-url dinp …/${name}`);
   }
 
   async destroyApp(app: App, options: { volumes: boolean }, progress: Progress): Promise<void> {

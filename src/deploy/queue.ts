@@ -12,6 +12,8 @@ export interface QueueParts {
   parallel: number;
   /** Does the work of one build; throws where it fails. */
   run(build: Build, output: BuildOutput, signal: AbortSignal): Promise<void>;
+  /** Writes commands in hints (`dinp bases build`) as a pusher types them. */
+  forPusher(text: string): string;
   /** Told of errors that are nobody's but ours, with the text the pusher got. */
   onInternalError(build: Build, error: unknown): void;
   onFinished(build: Build, milliseconds: number): void;
@@ -168,7 +170,7 @@ export class BuildQueue {
     output.plain('');
     output.plain(` !     Build #${build.number} of ${build.app} failed${stage ? ` in stage ${stage}` : ''}: ${reason}`);
     if (known && error.detail) output.plain(`\n${error.detail.replace(/^/gm, '         ')}\n\n`);
-    if (known && error.hint) output.plain(error.hint.replace(/^(?=.)/gm, ' !     '));
+    if (known && error.hint) output.plain(this.#parts.forPusher(error.hint).replace(/^(?=.)/gm, ' !     '));
   }
 }
 

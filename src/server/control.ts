@@ -1,6 +1,7 @@
 import type { CommandContext } from '../commands/context.ts';
 import { reportError } from '../commands/errors.ts';
 import { runCommand } from '../commands/registry.ts';
+import { withProgram } from '../commands/text.ts';
 import type { Pushes, PushRepositories } from '../deploy/pushes.ts';
 import type { Identity } from '../domain/identity.ts';
 import type {
@@ -24,6 +25,8 @@ export interface ControlParts {
   /** Everything of a command's context but what belongs to the one call. */
   commands: Omit<CommandContext, 'identity' | 'program' | 'out'>;
   log: ServerLog;
+  /** How pushers call our commands: `ssh -p 2222 dinp@host`. */
+  pusherProgram: string;
 }
 
 /** What the owner of the local socket is: whoever may open it owns the data. */
@@ -47,23 +50,28 @@ export class Control implements RequestHandler {
       const app = await this.#parts.pushes.open(request.identity, request.name, request.service === 'git-receive-pack');
       return { ok: true, app: app.name, repository: this.#parts.repositories.path(app.name) };
     } catch (error) {
-      return { ok: false, text: reportError(error, 'dinp', this.#parts.log).text };
+      return { ok: false, text: reportError(error, this.#parts.pusherProgram, this.#parts.log).text };
     }
   }
 
   async judge(request: JudgeRequest): Promise<JudgeReply> {
     const single = request.hook === 'pre-receive' ? undefined : request.commands[0];
-    return await this.#parts.pushes.judge(request.app, request.asked, request.options, single);
+    const verdict = await this.#parts.pushes.judge(request.app, request.asked, request.options, single);
+    return { ...verdict, text: withProgram(verdict.text, this.#parts.pusherProgram) };
   }
 
   async settle(request: SettleRequest, answer: Answer): Promise<void> {
-    const { log } = this.#parts;
+    const { log, pusherProgram } = this.#parts;
     const { applied } = request.outcome;
     log.info(
       { app: request.app, by: request.identity.name, refs: applied.map((command) => command.ref) },
       'push received',
     );
-    const watcher = { write: (text: string | Uint8Array) => answer.write(2, text), signal: answer.signal };
+    const watcher = {
+      write: (text: string | Uint8Array) =>
+        answer.write(2, typeof text === 'string' ? withProgram(text, pusherProgram) : text),
+      signal: answer.signal,
+    };
     answer.exit(await this.#parts.pushes.settle(request.app, request.identity, request.outcome, watcher));
   }
 

@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Docker from 'dockerode';
 import { planDeploy } from '../artifact/plan-deploy.ts';
+import { withProgram } from '../commands/text.ts';
 import { Addresses } from '../deploy/addresses.ts';
 import { AppOperations } from '../deploy/app-operations.ts';
 import { deploy } from '../deploy/deploy.ts';
@@ -133,6 +134,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     pullRepository: (repository) =>
       repository.replace(config.registry.push, config.registry.pull ?? config.registry.push),
   });
+  const pusherProgram = sshProgram(config);
   const queue = new BuildQueue({
     store,
     logs,
@@ -154,6 +156,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
         output,
         signal,
       ),
+    forPusher: (text) => withProgram(text, pusherProgram),
     onInternalError: (build, err) =>
       log.error({ err, app: build.app, build: build.id }, 'build failed for a reason of ours'),
     onFinished: (build, milliseconds) =>
@@ -211,6 +214,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       log,
     },
     log,
+    pusherProgram,
   });
   const recovery = {
     store,
@@ -230,7 +234,7 @@ async function openDoor(config: ServerConfig, server: ServerParts, log: ServerLo
     host,
     port,
     user,
-    program: `ssh ${port === 22 ? '' : `-p ${port} `}${user}@${config.address}`,
+    program: sshProgram(config),
     hostKeyPath: dataPaths(config.data).hostKey,
     git: { git: findProgram('git'), hooks: join(PACKAGE, 'hooks'), maxPackBytes: MAX_PACK_BYTES },
     ...(workers === undefined ? {} : { workers }),
@@ -243,6 +247,12 @@ async function openDoor(config: ServerConfig, server: ServerParts, log: ServerLo
     },
     log: (level, message, fields) => log[level](fields ?? {}, message),
   });
+}
+
+/** How people without the `dinp` program call its commands. */
+function sshProgram(config: ServerConfig): string {
+  const { port, user } = config.ssh;
+  return `ssh ${port === 22 ? '' : `-p ${port} `}${user}@${config.address}`;
 }
 
 function createRouter(config: ServerConfig): Router {

@@ -78,6 +78,7 @@ export class Terminal {
       parallel: 1,
       run: (_build, _output, signal) =>
         new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+      forPusher: (text) => text,
       onInternalError: (_build, error) => assert.fail(String(error)),
       onFinished: () => {},
     });

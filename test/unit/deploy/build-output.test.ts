@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BuildOutput, formatSeconds } from '../../../src/deploy/build-output.ts';
 import { BuildLogs } from '../../../src/store/build-log.ts';
+import { tempFolder } from '../../support/temp-folder.ts';
 
 async function written(work: (output: BuildOutput) => void): Promise<string> {
-  const logs = new BuildLogs(join(mkdtempSync(join(tmpdir(), 'dinp-output-')), 'builds'));
+  const logs = new BuildLogs(join(tempFolder(), 'builds'));
   work(new BuildOutput(logs, 1, Date.now()));
   logs.end(1);
   let text = '';

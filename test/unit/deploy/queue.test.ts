@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BuildQueue } from '../../../src/deploy/queue.ts';
@@ -9,9 +7,10 @@ import { DinpError } from '../../../src/domain/errors.ts';
 import { BuildLogs } from '../../../src/store/build-log.ts';
 import { openDatabase } from '../../../src/store/database.ts';
 import { Store } from '../../../src/store/store.ts';
+import { tempFolder } from '../../support/temp-folder.ts';
 
 /** A queue whose builds do nothing until the test says so. */
-function setUp(parallel = 2, folder = mkdtempSync(join(tmpdir(), 'dinp-queue-'))) {
+function setUp(parallel = 2, folder = tempFolder()) {
   const store = new Store(openDatabase(join(folder, 'dinp.db')));
   const logs = new BuildLogs(join(folder, 'builds'));
   const running = new Map<number, PromiseWithResolvers<void>>();
@@ -26,6 +25,7 @@ function setUp(parallel = 2, folder = mkdtempSync(join(tmpdir(), 'dinp-queue-'))
       signal.addEventListener('abort', () => end.reject(new Error('killed')));
       await end.promise.finally(() => running.delete(build.id));
     },
+    forPusher: (text) => text,
     onInternalError: (_build, error) => internal.push(error),
     onFinished: () => undefined,
   });

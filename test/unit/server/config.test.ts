@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { loadConfig, parseConfigDuration, parsePortRange, sampleConfig } from '../../../src/server/config.ts';
+import { tempFolder } from '../../support/temp-folder.ts';
 
 function file(text: string): string {
-  const path = join(mkdtempSync(join(tmpdir(), 'dinp-config-')), 'dinp.yml');
+  const path = join(tempFolder(), 'dinp.yml');
   writeFileSync(path, text);
   return path;
 }
@@ -47,7 +47,7 @@ test('files that are missing or no YAML are named', () => {
 
 test('the sample is the defaults, and the README shows it', () => {
   const sample = sampleConfig();
-  const file = mkdtempSync(join(tmpdir(), 'dinp-sample-'));
+  const file = tempFolder();
   writeFileSync(join(file, 'dinp.yml'), sample);
   assert.deepEqual(loadConfig(join(file, 'dinp.yml'), {}), loadConfig(undefined, {}));
   assert.ok(Object.keys(parse(sample) as object).length > 8);

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BuildLogs } from '../../../src/store/build-log.ts';
+import { tempFolder } from '../../support/temp-folder.ts';
 
-const logs = () => new BuildLogs(join(mkdtempSync(join(tmpdir(), 'dinp-logs-')), 'builds'));
+const logs = () => new BuildLogs(join(tempFolder(), 'builds'));
 const forever = new AbortController().signal;
 
 async function readAll(chunks: AsyncIterable<Buffer>): Promise<string> {
@@ -53,7 +52,7 @@ test('a follower that goes away stops, and the build goes on', async () => {
 });
 
 test('the log of a build that is long over is read again after a restart', async () => {
-  const folder = join(mkdtempSync(join(tmpdir(), 'dinp-logs-')), 'builds');
+  const folder = join(tempFolder(), 'builds');
   const before = new BuildLogs(folder);
   before.append(5, 'one\n');
   const after = new BuildLogs(folder);

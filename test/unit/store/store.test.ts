@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openDatabase } from '../../../src/store/database.ts';
 import { ensureServerId } from '../../../src/store/meta.ts';
 import { Store } from '../../../src/store/store.ts';
+import { tempFolder } from '../../support/temp-folder.ts';
 
-const folder = () => mkdtempSync(join(tmpdir(), 'dinp-store-'));
+const folder = () => tempFolder();
 const open = (file: string) => new Store(openDatabase(file));
 const service = {
   service: 'shop',
