@@ -124,6 +124,7 @@ export class ImageFixture implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const container of this.#containers) await container.remove({ force: true, v: true });
+    const filters = { label: [`dinp.image.app=t-${this.id}`] };
     const images = await this.docker.listImages();
     const ours = images
       .flatMap((image) => [...(image.RepoTags ?? []), ...(image.RepoDigests ?? [])])
@@ -131,6 +132,11 @@ export class ImageFixture implements AsyncDisposable {
     for (const name of ours)
       await this.docker
         .getImage(name)
+        .remove({ force: true })
+        .catch(() => {});
+    for (const { Id } of await this.docker.listImages({ filters }))
+      await this.docker
+        .getImage(Id)
         .remove({ force: true })
         .catch(() => {});
     await this.registries.close();
