@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DinpError } from '../domain/errors.ts';
 
 export interface AdminAnswer {
@@ -10,6 +11,8 @@ export interface AdminAnswer {
 }
 
 const TIMEOUT_MS = 30_000;
+const CUT_RETRIES = 4;
+const CUT_PAUSE_MS = 25;
 
 /**
  * Caddy's admin API (https://caddyserver.com/docs/api): every change of the config is loaded as a whole and either
@@ -25,7 +28,7 @@ export class CaddyAdmin {
 
   /** The value at a config path and its ETag; undefined where nothing is there. @throws DinpError unavailable */
   async get(path: string): Promise<AdminAnswer> {
-    const answer = await this.#send('GET', path);
+    const answer = await this.#getPatiently(path);
     if (answer.status < 300) return { ...answer, value: answer.value ?? undefined };
     // A parent that is not there; newer releases of Caddy say 404, older ones 400.
     if (answer.status === 404 || /invalid traversal path/.test(problemOf(answer)))
@@ -35,23 +38,33 @@ export class CaddyAdmin {
 
   /**
    * Creates or replaces the value at a config path with all its parents, if it is still what `before` found.
-   * @returns false where somebody else changed it meanwhile
+   * @returns false where somebody else changed it meanwhile, or where no answer came: look again
    * @throws DinpError config where Caddy cannot load it, unavailable
    */
   async set(path: string, value: unknown, before: AdminAnswer): Promise<boolean> {
     // PUT makes missing parents but refuses to replace; PATCH only replaces.
     const isNew = before.value === undefined;
-    const answer = await this.#send(isNew ? 'PUT' : 'PATCH', path, value, isNew ? undefined : before.etag);
+    const etag = isNew ? undefined : before.etag;
+    const answer = await this.#send(isNew ? 'PUT' : 'PATCH', path, value, etag).catch((error: unknown) => {
+      if (wasCut(error)) return undefined;
+      throw error;
+    });
+    if (answer === undefined) return false;
     if (answer.status < 300) return true;
     if (answer.status === 412 || /key already exists|key does not exist/.test(problemOf(answer))) return false;
     throw this.#failure(answer);
   }
 
-  /** Deletes the value at a config path; nothing there is fine. @throws DinpError unavailable */
-  async delete(path: string): Promise<void> {
-    const answer = await this.#send('DELETE', path);
-    if (answer.status < 300 || answer.status === 404 || /invalid traversal path/.test(problemOf(answer))) return;
-    throw this.#failure(answer);
+  /** With each change Caddy replaces its admin listener too, which can cut a connection. */
+  async #getPatiently(path: string): Promise<AdminAnswer> {
+    for (let left = CUT_RETRIES; ; left--) {
+      try {
+        return await this.#send('GET', path);
+      } catch (error) {
+        if (left === 0 || !wasCut(error)) throw error;
+        await sleep(CUT_PAUSE_MS);
+      }
+    }
   }
 
   #send(method: string, path: string, body?: unknown, ifMatch?: string): Promise<AdminAnswer> {
@@ -100,10 +113,10 @@ export class CaddyAdmin {
         hint: `Allow the origin ${this.#url.host} in Caddy's admin configuration.`,
       });
     }
-    const taken = /listener address repeated: (?:tcp\/)?(\S+) \(already claimed by server '([^']+)'\)/.exec(problem);
+    const taken = /listener address repeated: (?:tcp\/)?(\S+)/.exec(problem);
     if (taken !== null) {
-      return new DinpError('config', `Caddy's own configuration listens on ${taken[1]} already (server ${taken[2]}).`, {
-        hint: `Set another address in dinp's configuration, or take that site out of Caddy's.`,
+      return new DinpError('config', `Caddy listens on ${taken[1]} already, for a site of its own configuration.`, {
+        hint: "Set another address in dinp's configuration, or take that site out of Caddy's.",
       });
     }
     const busy = /listen \w+ (\S+): bind: (.*)/.exec(problem);
@@ -114,6 +127,12 @@ export class CaddyAdmin {
     }
     return new DinpError('unavailable', `Caddy did not take the route: ${problem || `status ${answer.status}`}`);
   }
+}
+
+/** The connection broke although somebody had accepted it. */
+function wasCut(error: unknown): boolean {
+  const cause = error instanceof DinpError ? (error.cause as NodeJS.ErrnoException) : undefined;
+  return cause?.code === 'ECONNRESET' || cause?.code === 'EPIPE';
 }
 
 function problemOf(answer: AdminAnswer): string {

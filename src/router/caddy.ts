@@ -1,16 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import { DinpError } from '../domain/errors.ts';
 import { appNameProblem } from '../domain/names.ts';
-import { type AdminAnswer, CaddyAdmin } from './caddy-admin.ts';
-import {
-  type CaddyRoute,
-  type CaddyServer,
-  hostRoute,
-  hostServer,
-  type Listening,
-  portServer,
-  readRoute,
-  sameConfig,
-} from './caddy-config.ts';
+import { CaddyAdmin } from './caddy-admin.ts';
+import { type CaddyServers, type Layout, readRoutes, withoutRoute, withRoute } from './caddy-config.ts';
 import { waitDrained } from './drain.ts';
 import type { Route, Router } from './router.ts';
 
@@ -27,19 +19,21 @@ export interface CaddyOptions {
 
 const SERVERS = '/apps/http/servers';
 const HOST = /^(?:\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
-const ATTEMPTS = 5;
+const ATTEMPTS = 10;
 
 /**
  * Routes in a running Caddy, changed over its admin API. They live in Caddy: it must run with `--resume`, so that it
  * finds them again after a restart. All of ours are servers named by our prefix; nothing else in its config is touched.
  *
- * An app has a server of its own for its stable port and a route in the shared server for its host names. Caddy
- * loads each change as a whole beside the old config, which finishes the requests that it has.
+ * An app has a server of its own for its stable port and a route in the shared server for its host names. Both change
+ * in one step: Caddy loads the new config beside the old one, which finishes the requests that it has.
+ *
+ * While it does so, Caddy has two listening sockets a port (SO_REUSEPORT), and Linux resets connections that wait in
+ * the old one when it closes, unless `net.ipv4.tcp_migrate_req` is 1 (Linux 5.14): set it where no connection may fail.
  */
 export class CaddyRouter implements Router {
   readonly #admin: CaddyAdmin;
-  readonly #listening: Listening;
-  readonly #prefix: string;
+  readonly #layout: Layout;
   /** Changes are made one after another: each reads, decides and writes. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -48,74 +42,46 @@ export class CaddyRouter implements Router {
     if (!/^[a-z0-9]+$/.test(prefix))
       throw new DinpError('config', `"${prefix}" cannot be a prefix: only letters and digits.`);
     this.#admin = new CaddyAdmin(admin);
-    this.#listening = { hosts: listen, bind };
-    this.#prefix = prefix;
+    this.#layout = { prefix, hosts: listen, bind };
   }
 
   /** @throws DinpError unavailable; usage for a route that cannot be; exists where another app has the host or port; config where Caddy cannot listen there */
   async setRoute(wanted: Route): Promise<void> {
     const route = checked(wanted);
-    await this.#oneAtATime(async () => {
-      const routes = await this.listRoutes();
-      refuseConflicts(route, routes);
-      await this.#change(`${this.#prefix}-${route.app}`, () => portServer(this.#prefix, route, this.#listening));
-      await this.#setHosts(route);
+    await this.#change((servers) => {
+      refuseConflicts(route, readRoutes(this.#layout, servers));
+      return withRoute(this.#layout, servers, route);
     });
   }
 
   async removeRoute(app: string): Promise<void> {
-    await this.#oneAtATime(async () => {
-      await this.#setHosts({ app, hosts: [], port: 0, upstreams: [] });
-      const path = `${SERVERS}/${this.#prefix}-${app}`;
-      if ((await this.#admin.get(path)).value !== undefined) await this.#admin.delete(path);
-    });
+    await this.#change((servers) => withoutRoute(this.#layout, servers, app));
   }
 
   async listRoutes(): Promise<Route[]> {
-    const servers = ((await this.#admin.get(SERVERS)).value ?? {}) as Record<string, CaddyServer>;
-    return Object.entries(servers)
-      .filter(([name]) => name.startsWith(`${this.#prefix}-`))
-      .map(([, server]) => readRoute(this.#prefix, server, servers[this.#prefix]))
-      .filter((route) => route !== undefined);
+    const { value } = await this.#admin.get(SERVERS);
+    return readRoutes(this.#layout, (value ?? {}) as CaddyServers);
   }
 
   async drain(upstreams: string[], options: { maxMs: number; signal: AbortSignal }): Promise<boolean> {
     return await waitDrained(upstreams, options);
   }
 
-  /** Puts the app's hosts into the shared server, or takes them out; makes the server when the first app has hosts. */
-  async #setHosts(route: Route): Promise<void> {
-    const { hosts: listen } = this.#listening;
-    if (listen === undefined) return;
-    await this.#change(this.#prefix, (server) => {
-      const others = (server?.routes ?? []).filter(({ '@id': id }) => !this.#isOwnRoute(id, route.app));
-      const own: CaddyRoute[] = route.hosts.length === 0 ? [] : [hostRoute(this.#prefix, route)];
-      return hostServer(this.#prefix, listen, [...others, ...own].sort(byId));
+  /** Reads the servers, decides what they should be and writes that if it differs; again when somebody else was faster. */
+  async #change(decide: (servers: CaddyServers) => CaddyServers): Promise<void> {
+    const run = this.#last.then(async () => {
+      for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+        const before = await this.#admin.get(SERVERS);
+        const servers = (before.value ?? {}) as CaddyServers;
+        const wanted = decide(servers);
+        if (isDeepStrictEqual(servers, wanted) || (await this.#admin.set(SERVERS, wanted, before))) return;
+      }
+      throw new DinpError('unavailable', "Something else keeps changing Caddy's configuration.", {
+        hint: 'See what it is, and deploy again when it has stopped.',
+      });
     });
-  }
-
-  /** The app's own route, and the last one, which is written anew each time. */
-  #isOwnRoute(id: string | undefined, app: string): boolean {
-    return id === undefined || id === `${this.#prefix}-${app}` || id === `${this.#prefix}-unknown`;
-  }
-
-  /** Reads a server, decides what it should be and writes that if it differs; again when somebody else was faster. */
-  async #change(name: string, decide: (server: CaddyServer | undefined) => CaddyServer): Promise<void> {
-    const path = `${SERVERS}/${name}`;
-    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-      const before: AdminAnswer = await this.#admin.get(path);
-      const wanted = decide(before.value as CaddyServer | undefined);
-      if (sameConfig(before.value, wanted) || (await this.#admin.set(path, wanted, before))) return;
-    }
-    throw new DinpError('unavailable', `Something else keeps changing Caddy's server ${name}.`, {
-      hint: 'Two dinp servers must not share a Caddy without different names.',
-    });
-  }
-
-  #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
-    const run = this.#last.then(work, work);
     this.#last = run.catch(() => undefined);
-    return run;
+    await run;
   }
 }
 
@@ -152,10 +118,4 @@ function refuseConflicts(route: Route, routes: Route[]): void {
     const host = route.hosts.find((name) => other.hosts.includes(name));
     if (host !== undefined) throw new DinpError('exists', `${host} is the address of ${other.app} already.`);
   }
-}
-
-/** Exact host names before wildcards, which would hide them. */
-function byId(a: CaddyRoute, b: CaddyRoute): number {
-  const isWild = (route: CaddyRoute) => (route.match?.[0]?.host.some((host) => host.startsWith('*')) ? 1 : 0);
-  return isWild(a) - isWild(b) || (a['@id']! < b['@id']! ? -1 : 1);
 }

@@ -3,11 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const ESTABLISHED = '01';
 const POLL_MS = 25;
+/** A request that the router had accepted before it changed may not have its connection yet. */
+const SETTLE_MS = 100;
 
 /**
  * Waits until no connection to any of these addresses (`127.0.0.1:20013`) is open on this machine. Once a router has
- * stopped using them, what is still open are requests that have not ended: apps that end at once on SIGTERM would
- * break them off.
+ * stopped using them, what is open are requests that have not ended, and for a second connections that may be used
+ * again: apps that end at once on SIGTERM would break the requests off.
  * @returns whether all have ended within `maxMs`; true also where this machine does not show its connections
  */
 export async function waitDrained(
@@ -16,11 +18,11 @@ export async function waitDrained(
 ): Promise<boolean> {
   const deadline = performance.now() + options.maxMs;
   const wanted = new Set(upstreams.map(peerOf).filter((peer) => peer !== undefined));
-  for (;;) {
+  for (let pause = Math.min(SETTLE_MS, options.maxMs); ; pause = POLL_MS) {
+    await sleep(pause, undefined, { signal: options.signal }).catch(() => undefined);
     const table = await readFile('/proc/net/tcp', 'latin1').catch(() => '');
     if (![...openPeers(table)].some((peer) => wanted.has(peer))) return true;
     if (performance.now() >= deadline || options.signal.aborted) return false;
-    await sleep(POLL_MS, undefined, { signal: options.signal }).catch(() => undefined);
   }
 }
 

@@ -24,10 +24,10 @@ export async function execInside(
 ): Promise<number> {
   const { Id: id } = await containers.get(instance);
   const stdin = streams.stdin !== undefined;
-  let pid = 0;
+  let exec: Docker.Exec | undefined;
   try {
     if (streams.signal.aborted) throw canceled(streams.signal);
-    const exec = await containers.docker.getContainer(id).exec({
+    exec = await containers.docker.getContainer(id).exec({
       Cmd: command,
       AttachStdin: stdin,
       AttachStdout: true,
@@ -35,16 +35,11 @@ export async function execInside(
       abortSignal: AbortSignal.timeout(WRITE_TIMEOUT_MS),
     });
     const socket = await exec.start({ hijack: true, stdin });
-    // Read here, since after a cancel the engine may take its time; the type lacks Pid.
-    const running = exec.inspect().then((info) => {
-      pid = (info as { Pid?: number }).Pid ?? 0;
-    });
     await pump(socket, streams);
-    await running;
     return await execStatus(exec, streams.signal);
   } catch (error) {
     if (streams.signal.aborted) {
-      await killInside(pid, id);
+      if (exec !== undefined) await killInside(exec, id);
       throw canceled(streams.signal, error);
     }
     if (statusOf(error) === 409) throw new DinpError('refused', `${instance} is not running.`, { cause: error });
@@ -63,14 +58,16 @@ async function execStatus(exec: Docker.Exec, signal: AbortSignal): Promise<numbe
 
 /**
  * The engine cannot end a command inside a container: signals it by its process id, if the engine runs on this
- * machine and the process really is in that container.
+ * machine and the process really is in that container. Else it ends with its container.
  */
-async function killInside(pid: number, containerId: string): Promise<void> {
-  if (pid <= 1) return;
+async function killInside(exec: Docker.Exec, containerId: string): Promise<void> {
   try {
+    // The type lacks Pid.
+    const { Running: running, Pid: pid } = (await exec.inspect()) as Docker.ExecInspectInfo & { Pid: number };
+    if (!running || pid <= 1) return;
     if ((await readFile(`/proc/${pid}/cgroup`, 'utf8')).includes(containerId)) process.kill(pid, 'SIGTERM');
   } catch {
-    // It has ended, or it is not ours to signal: then it ends with its container.
+    // It has ended meanwhile, or is not ours to signal.
   }
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type OwnContainers, openStream } from './docker-engine.ts';
 import { engineError, statusOf } from './docker-errors.ts';
-import { logLines, mergeAsTheyCome, mergeByTime, type StampedLine, sinceAfter } from './docker-logs.ts';
+import { LogPosition, logLines, mergeAsTheyCome, mergeByTime, type StampedLine } from './docker-logs.ts';
 import { frames } from './docker-streams.ts';
 import type { LogLine, LogOptions } from './target.ts';
 
@@ -19,20 +19,19 @@ export async function* readLogs(
 ): AsyncGenerator<LogLine> {
   const stop = new AbortController();
   const signal = AbortSignal.any([outer, stop.signal]);
-  /** The last line read of each, where following goes on. */
-  const last = new Map<string, string>();
   try {
     const infos = await Promise.all(instances.map((name) => containers.find(name)));
     const names = instances.filter((_, i) => infos[i] !== undefined);
+    const positions = new Map(names.map((name) => [name, new LogPosition()]));
     // Without a tail still one line is read, to know where the past ends.
     const past = names.map((name) => readLog(containers, name, { tail: Math.max(tail, 1), follow: false, signal }));
-    for await (const { stamp, ...line } of mergeByTime(past)) {
-      last.set(line.instance, stamp);
-      if (tail > 0) yield line;
+    for await (const line of mergeByTime(past)) {
+      positions.get(line.instance)!.take(line);
+      if (tail > 0) yield publicLine(line);
     }
     if (!follow) return;
-    const coming = names.map((name) => followLog(containers, name, last.get(name), signal));
-    for await (const { stamp: _, ...line } of mergeAsTheyCome(coming)) yield line;
+    const coming = [...positions].map(([name, position]) => followLog(containers, name, position, signal));
+    for await (const line of mergeAsTheyCome(coming)) yield publicLine(line);
   } catch (error) {
     if (!outer.aborted) throw engineError(error, 'unavailable', 'read the logs');
   } finally {
@@ -44,14 +43,12 @@ export async function* readLogs(
 async function* followLog(
   containers: OwnContainers,
   name: string,
-  after: string | undefined,
+  position: LogPosition,
   signal: AbortSignal,
 ): AsyncGenerator<StampedLine> {
-  let since = after === undefined ? undefined : sinceAfter(after);
   for (;;) {
-    for await (const line of readLog(containers, name, { since, follow: true, signal })) {
-      since = sinceAfter(line.stamp) ?? since;
-      yield line;
+    for await (const line of readLog(containers, name, { since: position.since(), follow: true, signal })) {
+      if (position.take(line)) yield line;
     }
     for (;;) {
       const state = (await containers.find(name))?.State;
@@ -78,4 +75,8 @@ async function* readLog(
     throw error;
   }
   yield* logLines(container, frames(stream as AsyncIterable<Buffer>));
+}
+
+function publicLine({ instance, time, text }: StampedLine): LogLine {
+  return { instance, time, text };
 }

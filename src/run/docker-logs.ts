@@ -3,17 +3,23 @@ import type { LogLine } from './target.ts';
 
 /** A line and where it stands in the engine's log, so that reading can go on after it. */
 export interface StampedLine extends LogLine {
-  /** The engine's own time stamp, RFC 3339 with nanoseconds. */
+  /** The engine's own time stamp, RFC 3339 with nine digits of a second, UTC: in order of text where in order of time. */
   stamp: string;
+  stream: Frame['stream'];
+  /** A further piece of a line that was cut for its length. */
+  isContinued: boolean;
 }
 
 /** Longer lines are cut into pieces of this many bytes. */
 const MAX_LINE = 8 * 1024;
 const NEWLINE = 0x0a;
+/** How far lines may stand out of order. */
+const OVERLAP_MS = 50;
 
 interface Pending {
   stamp: string;
   bytes: Buffer;
+  isContinued: boolean;
 }
 
 /**
@@ -22,28 +28,35 @@ interface Pending {
  */
 export async function* logLines(instance: string, source: AsyncIterable<Frame>): AsyncGenerator<StampedLine> {
   const pending: Partial<Record<Frame['stream'], Pending>> = {};
-  const lineOf = (stamp: string, bytes: Buffer): StampedLine => ({
+  const lineOf = (stream: Frame['stream'], { stamp, bytes, isContinued }: Pending): StampedLine => ({
     instance,
     time: timeOf(stamp),
     text: withoutReturn(bytes).toString('utf8'),
     stamp,
+    stream,
+    isContinued,
   });
-  for await (const frame of source) {
-    const { stamp, bytes } = splitStamp(frame.data);
-    const before = pending[frame.stream];
+  for await (const { stream, data } of source) {
+    const { stamp, bytes } = splitStamp(data);
+    const before = pending[stream];
+    let isContinued = before?.isContinued ?? false;
     let rest = before === undefined ? bytes : Buffer.concat([before.bytes, bytes]);
     for (let end = rest.indexOf(NEWLINE); end >= 0 || rest.length > MAX_LINE; end = rest.indexOf(NEWLINE)) {
       const isWhole = end >= 0 && end <= MAX_LINE;
       const cut = isWhole ? end : characterStart(rest, MAX_LINE);
-      yield lineOf(stamp, rest.subarray(0, cut));
+      yield lineOf(stream, { stamp, bytes: rest.subarray(0, cut), isContinued });
       rest = rest.subarray(isWhole ? cut + 1 : cut);
+      isContinued = !isWhole;
     }
-    pending[frame.stream] = rest.length === 0 ? undefined : { stamp, bytes: Buffer.from(rest) };
+    pending[stream] = rest.length === 0 ? undefined : { stamp, bytes: Buffer.from(rest), isContinued };
   }
-  for (const rest of Object.values(pending)) if (rest !== undefined) yield lineOf(rest.stamp, rest.bytes);
+  for (const stream of ['stdout', 'stderr'] as const) {
+    const rest = pending[stream];
+    if (rest !== undefined) yield lineOf(stream, rest);
+  }
 }
 
-function splitStamp(data: Buffer): Pending {
+function splitStamp(data: Buffer): { stamp: string; bytes: Buffer } {
   const space = data.indexOf(0x20);
   if (space < 20 || space > 40) return { stamp: '', bytes: data };
   return { stamp: data.toString('latin1', 0, space), bytes: data.subarray(space + 1) };
@@ -65,13 +78,31 @@ function characterStart(bytes: Buffer, at: number): number {
   return (bytes[start]! & 0xc0) === 0x80 ? at : start;
 }
 
-/** The engine's `since` for everything after a stamp: seconds and nanoseconds, one nanosecond later. */
-export function sinceAfter(stamp: string): string | undefined {
-  const match = /^(.+T\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(stamp);
-  if (match === null) return undefined;
-  const seconds = BigInt(Date.parse(`${match[1]}${match[3]}`)) / 1000n;
-  const nanoseconds = seconds * 1_000_000_000n + BigInt((match[2] ?? '').padEnd(9, '0')) + 1n;
-  return `${nanoseconds / 1_000_000_000n}.${String(nanoseconds % 1_000_000_000n).padStart(9, '0')}`;
+/**
+ * How far a log has been read. Reading goes on a little before that place and leaves out what is known: the engine
+ * stamps the two streams separately, so their lines may stand in the log slightly out of order, and while following
+ * it may send lines twice (seen with 20.10). Within a stream stamps only grow.
+ */
+export class LogPosition {
+  /** Nothing before the first line that was read is new. */
+  #first = '';
+  readonly #last = { stdout: '', stderr: '' };
+  #isNew = { stdout: true, stderr: true };
+
+  /** Notes a line as read; false where it had been read before. */
+  take({ stamp, stream, isContinued }: StampedLine): boolean {
+    if (this.#first === '') this.#first = stamp;
+    if (!isContinued) this.#isNew[stream] = stamp > this.#last[stream] && stamp >= this.#first;
+    if (this.#isNew[stream] && stamp > this.#last[stream]) this.#last[stream] = stamp;
+    return this.#isNew[stream];
+  }
+
+  /** The engine's `since` to go on with: seconds of the epoch with a fraction; undefined where nothing was read. */
+  since(): string | undefined {
+    const latest = [this.#last.stdout, this.#last.stderr].sort().at(-1)!;
+    const time = Date.parse(latest);
+    return Number.isNaN(time) ? undefined : ((time - OVERLAP_MS) / 1000).toFixed(3);
+  }
 }
 
 /** Merges logs that are each in order of time into one that is; holds one line of each. */

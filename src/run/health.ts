@@ -117,8 +117,8 @@ class HealthWait {
   async #checkHttp(instance: RunningInstance): Promise<string | undefined> {
     const { path = '/', contains, timeoutMs } = this.#spec.health;
     const { hostHeader } = this.#options;
-    const verdict = await this.#knock(instance, (address) =>
-      probeHttp(address, { path, contains, hostHeader, timeoutMs: this.#limit(timeoutMs) }),
+    const verdict = await this.#knock(instance, (address, isDirect) =>
+      probeHttp(address, { path, contains, hostHeader, timeoutMs: this.#limit(timeoutMs), behindProxy: !isDirect }),
     );
     return this.#take(verdict, `answers GET ${path}`);
   }
@@ -188,7 +188,9 @@ class HealthWait {
     } catch (error) {
       if (this.#options.signal.aborted) throw canceled(this.#options.signal, error);
       if (error instanceof DinpError && error.code === 'unavailable') throw error;
-      this.#problem = timeout.aborted ? `${what} (it took too long)` : what;
+      // The last look may be cut short by the end of the wait: what an earlier one saw says more.
+      if (!timeout.aborted) this.#problem = what;
+      else if (this.#problem === '') this.#problem = `${what} (it took too long)`;
     }
     return undefined;
   }

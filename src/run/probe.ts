@@ -49,7 +49,13 @@ export function probeTcp(address: Address, options: { timeoutMs: number; behindP
 /** Asks by HTTP: a status from 200 to 399 is healthy, and the body must hold `contains` where that is given. */
 export function probeHttp(
   address: Address,
-  options: { path: string; contains: string | undefined; hostHeader: string | undefined; timeoutMs: number },
+  options: {
+    path: string;
+    contains: string | undefined;
+    hostHeader: string | undefined;
+    timeoutMs: number;
+    behindProxy: boolean;
+  },
 ): Promise<Verdict> {
   const { path, contains, timeoutMs } = options;
   const bad = (problem: string): Verdict => ({ kind: 'unhealthy', problem });
@@ -64,9 +70,9 @@ export function probeHttp(
         return resolve(connected ? slow : { kind: 'unreachable' });
       }
       if (UNREACHABLE.has(error.code ?? '')) return resolve({ kind: 'unreachable' });
-      resolve(
-        bad(error.code?.startsWith('HPE_') ? `did not answer GET ${path} with HTTP` : 'did not accept connections'),
-      );
+      // Behind the engine's proxy a connection that is closed at once says nothing about the app.
+      const isApp = error.code?.startsWith('HPE_') || (connected && !options.behindProxy);
+      resolve(bad(isApp ? `did not answer GET ${path} with HTTP` : 'did not accept connections'));
     });
     outgoing.once('response', (response) => {
       const status = response.statusCode ?? 0;

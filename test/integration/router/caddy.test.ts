@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { Agent, get, type IncomingMessage } from 'node:http';
+import { get, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -83,10 +83,8 @@ describe('routes in Caddy', { concurrency: 2 }, () => {
 
   test('what else Caddy serves is left as it is', async () => {
     const [foreign] = await freePorts(1);
-    const site = {
-      listen: [`127.0.0.1:${foreign}`],
-      routes: [{ handle: [{ handler: 'static_response', body: 'mine' }] }],
-    };
+    const routes = [{ handle: [{ handler: 'static_response', body: 'mine' }] }];
+    const site = { listen: [`127.0.0.1:${foreign}`], routes };
     await using caddy = await startCaddy({
       config: { apps: { http: { servers: { site }, grace_period: 12345678901 } } },
     });
@@ -103,7 +101,7 @@ describe('routes in Caddy', { concurrency: 2 }, () => {
     const busy = router.setRoute(route([blog.address], { port: foreign! }));
     await assert.rejects(busy, {
       code: 'config',
-      message: new RegExp(`listens on 127.0.0.1:${foreign} already \\(server site\\)`),
+      message: /^Caddy listens on 127\.0\.0\.1:\d+ already/,
     });
     await router.setRoute(route([blog.address]));
     assert.equal((await ask(port)).body, 'blog');
@@ -259,43 +257,7 @@ describe('what passes through', { concurrency: 2 }, () => {
   });
 });
 
-describe('swapping under load', () => {
-  test('no request of thousands fails while instances are replaced and stopped', async (context) => {
-    await using caddy = await startCaddy();
-    const { router, route, shared, port } = await routerOf(caddy);
-    let live = await startBackend('release-0');
-    await router.setRoute(route([live.address]));
-    const load = new Load([
-      { host: '127.0.0.1', port },
-      { host: '127.0.0.1', port: shared, headers: { host: 'blog.localhost' } },
-    ]);
-    const swaps: number[] = [];
-    for (let release = 1; release <= 10; release++) {
-      const next = await startBackend(`release-${release}`);
-      const begun = performance.now();
-      await router.setRoute(route([next.address]));
-      swaps.push(performance.now() - begun);
-      await live.stop();
-      live = next;
-      await sleep(100);
-      // All that is answered from now on comes from the new one.
-      assert.equal((await ask(port)).body, `release-${release}`);
-      assert.equal((await ask(shared, '/', 'blog.localhost')).body, `release-${release}`);
-    }
-    // Other apps come and go meanwhile.
-    const [another] = await freePorts(1);
-    await router.setRoute(route([live.address], { app: 'shop', hosts: ['shop.localhost'], port: another! }));
-    await router.removeRoute('shop');
-    await load.stop();
-    await live.stop();
-    swaps.sort((a, b) => a - b);
-    context.diagnostic(
-      `${load.count} requests; swap median ${swaps[5]!.toFixed(1)} ms, longest ${swaps.at(-1)!.toFixed(1)} ms`,
-    );
-    assert.ok(load.count > 2_000, `${load.count} requests`);
-    assert.deepEqual(load.failures, []);
-  });
-
+describe('swapping', () => {
   test('requests that take their time end, though their instance dies at once when it is stopped', async () => {
     await using caddy = await startCaddy();
     const { router, route, port } = await routerOf(caddy);
@@ -312,56 +274,3 @@ describe('swapping under load', () => {
     assert.equal((await ask(port)).body, 'next');
   });
 });
-
-/** Clients that ask again and again, some with connections that they keep, some with one a request. */
-class Load {
-  count = 0;
-  readonly failures: string[] = [];
-  #isOver = false;
-  readonly #clients: Promise<void>[];
-
-  constructor(targets: { host: string; port: number; headers?: Record<string, string> }[]) {
-    this.#clients = targets.flatMap((target) => [1, 2, 3, 4].map((n) => this.#run(target, n % 2 === 0)));
-  }
-
-  async #run(
-    target: { host: string; port: number; headers?: Record<string, string> },
-    keepAlive: boolean,
-  ): Promise<void> {
-    const agent = new Agent({ keepAlive, maxSockets: 1 });
-    while (!this.#isOver) {
-      this.count++;
-      const failure = await this.#ask({ ...target, agent });
-      if (failure !== undefined) this.failures.push(`${keepAlive ? 'kept' : 'new'} connection: ${failure}`);
-    }
-    agent.destroy();
-  }
-
-  #ask(target: {
-    host: string;
-    port: number;
-    agent: Agent;
-    headers?: Record<string, string>;
-  }): Promise<string | undefined> {
-    return new Promise((resolve) => {
-      const request = get(target, (response) => {
-        let body = '';
-        response.on('data', (chunk) => {
-          body += chunk;
-        });
-        response.once('error', (error) => resolve(error.message));
-        response.once('end', () => resolve(/^release-\d+$/.test(body) ? undefined : `${response.statusCode} ${body}`));
-      });
-      request.once('error', (error: NodeJS.ErrnoException) => {
-        // A kept connection that the server closes as it is used again is the client's to repeat (RFC 9112, 9.3.1).
-        if (request.reusedSocket && error.code === 'ECONNRESET') resolve(this.#ask(target));
-        else resolve(error.message);
-      });
-    });
-  }
-
-  async stop(): Promise<void> {
-    this.#isOver = true;
-    await Promise.all(this.#clients);
-  }
-}

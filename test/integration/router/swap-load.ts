@@ -1,0 +1,109 @@
+import { Agent, get } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { CaddyRouter } from '../../../src/router/caddy.ts';
+import { freePorts, startCaddy } from '../../support/caddy.ts';
+import { startBackend } from './backend.ts';
+
+export interface LoadResult {
+  requests: number;
+  failures: string[];
+  /** Answers of a release that had been replaced when they were asked for. */
+  stale: string[];
+  /** Duration of each swap, milliseconds. */
+  swaps: number[];
+}
+
+const RELEASES = 10;
+
+/** Replaces and kills an app's instance again and again while clients ask for it in all ways. */
+async function swapUnderLoad(): Promise<LoadResult> {
+  await using caddy = await startCaddy();
+  const [shared, port, another] = (await freePorts(3)) as [number, number, number];
+  const router = new CaddyRouter({ admin: caddy.admin, listen: `127.0.0.1:${shared}`, bind: '127.0.0.1' });
+  const blog = (address: string) => ({ app: 'blog', hosts: ['blog.localhost'], port, upstreams: [address] });
+  const targets = [
+    { host: '127.0.0.1', port },
+    { host: '127.0.0.1', port: shared, headers: { host: 'blog.localhost' } },
+  ];
+  let live = await startBackend('release-0');
+  await router.setRoute(blog(live.address));
+  const load = new Load(targets);
+  const swaps: number[] = [];
+  const stale: string[] = [];
+  for (let release = 1; release <= RELEASES; release++) {
+    const replaced = live;
+    live = await startBackend(`release-${release}`);
+    const begun = performance.now();
+    await router.setRoute(blog(live.address));
+    swaps.push(performance.now() - begun);
+    for (const target of targets) {
+      const answer = await askOnce({ ...target, agent: new Agent() });
+      if (answer !== `release-${release}`) stale.push(answer);
+    }
+    await router.drain([replaced.address], { maxMs: 10_000, signal: new AbortController().signal });
+    // It dies at once, as apps do that have no handler for SIGTERM.
+    await replaced.kill();
+  }
+  // Other apps come and go meanwhile.
+  await router.setRoute({ app: 'shop', hosts: ['shop.localhost'], port: another, upstreams: [live.address] });
+  await router.removeRoute('shop');
+  await load.stop();
+  await live.kill();
+  return { requests: load.requests, failures: load.failures, stale, swaps };
+}
+
+interface Target {
+  host: string;
+  port: number;
+  headers?: Record<string, string>;
+}
+
+/** Clients that ask again and again, some on connections that they keep, some on a new one each time. */
+class Load {
+  requests = 0;
+  readonly failures: string[] = [];
+  #isOver = false;
+  readonly #clients: Promise<void>[];
+
+  constructor(targets: Target[]) {
+    this.#clients = targets.flatMap((target) => [1, 2, 3, 4].map((n) => this.#run(target, n % 2 === 0)));
+  }
+
+  async #run(target: Target, keepAlive: boolean): Promise<void> {
+    const agent = new Agent({ keepAlive, maxSockets: 1 });
+    while (!this.#isOver) {
+      this.requests++;
+      const answer = await askOnce({ ...target, agent });
+      if (!answer.startsWith('release-')) this.failures.push(`${keepAlive ? 'kept' : 'new'} connection: ${answer}`);
+      await sleep(2);
+    }
+    agent.destroy();
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true;
+    await Promise.all(this.#clients);
+  }
+}
+
+/** The body of the answer, or what went wrong. */
+function askOnce(target: Target & { agent: Agent }): Promise<string> {
+  return new Promise((resolve) => {
+    const request = get(target, (response) => {
+      let body = '';
+      response.on('data', (chunk) => {
+        body += chunk;
+      });
+      response.once('error', (error) => resolve(error.message));
+      response.once('end', () => resolve(response.statusCode === 200 ? body : `status ${response.statusCode}`));
+    });
+    request.once('error', (error: NodeJS.ErrnoException) => {
+      // A kept connection that the server closes just as it is used again is the client's to repeat (RFC 9112, 9.3.1).
+      if (request.reusedSocket && error.code === 'ECONNRESET') resolve(askOnce(target));
+      else resolve(error.message);
+    });
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(JSON.stringify(await swapUnderLoad()));
