@@ -9,6 +9,8 @@ import { runGit } from './run-git.ts';
 
 const FULL_ID = /^[0-9a-f]{40}$/;
 const SHORT_ID = /^[0-9a-f]{4,40}$/;
+/** git's own limit (gc.autoPackLimit). */
+const MAX_PACKS = 50;
 /** Folders being made or removed: never an app's name, so never served. */
 const UNFINISHED = /^\.(?:new|gone)-/;
 
@@ -225,6 +227,26 @@ export class Repositories {
     const leftovers = [...objects, ...packs, ...tops, ...refs];
     for (const name of leftovers) await rm(join(path, name), { recursive: true, force: true });
     return leftovers.map((name) => join(`${app}.git`, name));
+  }
+
+  /**
+   * Joins packs where many have gathered: every push brings one, and git's own gc is off, as it would run in the
+   * middle of a push. What no ref reaches goes after two weeks.
+   * @returns whether there was something to do
+   */
+  async maintain(app: string): Promise<boolean> {
+    const packs = (await readFolder(join(this.path(app), 'objects/pack'))).filter((name) => name.endsWith('.pack'));
+    if (packs.length <= MAX_PACKS) return false;
+    await this.#run(app, [
+      '-c',
+      'pack.threads=1',
+      '-c',
+      'pack.windowMemory=64m',
+      'gc',
+      '--quiet',
+      '--prune=2.weeks.ago',
+    ]);
+    return true;
   }
 
   async #run(app: string, args: string[], accept: readonly number[] = [0]) {

@@ -80,6 +80,7 @@ type ServerParts = ReturnType<typeof buildServer>;
 
 /** Builds every adapter once and hands each to whoever needs it. */
 function buildServer(config: ServerConfig, log: ServerLog) {
+  const onError = (err: unknown): void => log.error({ err }, 'unexpected error');
   const paths = dataPaths(config.data);
   const db = openDatabase(paths.database);
   const serverId = ensureServerId(db);
@@ -159,11 +160,11 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     forPusher: (text) => withProgram(text, pusherProgram),
     onInternalError: (build, err) =>
       log.error({ err, app: build.app, build: build.id }, 'build failed for a reason of ours'),
-    onFinished: (build, milliseconds) =>
-      log.info(
-        { app: build.app, build: build.id, sha: build.sha, state: build.state, release: build.release, milliseconds },
-        'build finished',
-      ),
+    onFinished: (build, milliseconds) => {
+      const { app, id, sha, state, release } = build;
+      log.info({ app, build: id, sha, state, release, milliseconds }, 'build finished');
+      repositories.maintain(app).then((done) => done && log.info({ app }, 'repository repacked'), onError);
+    },
   });
   const operations = new AppOperations({
     store,
@@ -224,7 +225,6 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     sweepRepositories: () => repositories.sweep(),
     report: (event: string, fields: Record<string, unknown>) => log.warn(fields, event),
   };
-  const onError = (err: unknown): void => log.error({ err }, 'unexpected error');
   return { store, queue, control, recovery, repositories, onError };
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -130,4 +130,20 @@ test('a pushed refs/replace changes nothing that we read', async () => {
   assert.equal((await repositories.commitInfo('replaced', good)).subject, 'Good');
   await using tree = await repositories.openTree('replaced', good);
   assert.equal(String(await tree.head(tree.find('a')!, 10)), 'good');
+});
+
+test('packs are joined once many have gathered, and nothing that a ref reaches is lost', async () => {
+  const path = await fresh('packs');
+  const first = commitFiles(path, { a: '1' });
+  await repositories.keepRef('packs', 1, first);
+  let last = first;
+  for (let i = 0; i < 51; i++) {
+    assert.equal(await repositories.maintain('packs'), false);
+    last = commitFiles(path, { a: `${i}`, [`file-${i}`]: 'x' });
+    git(path, ['repack', '--quiet']);
+  }
+  assert.equal(await repositories.maintain('packs'), true);
+  const packs = (await readdir(join(path, 'objects/pack'))).filter((name) => name.endsWith('.pack'));
+  assert.equal(packs.length, 1);
+  for (const sha of [first, last]) assert.equal((await repositories.commitInfo('packs', sha)).subject, 'A commit');
 });
