@@ -90,6 +90,7 @@ export class BlobReader {
       if (left !== 0) throw broken(entry);
     } finally {
       started.child.kill('SIGKILL');
+      await started.ended;
       this.#streams.delete(started);
     }
   }

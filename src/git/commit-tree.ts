@@ -66,7 +66,7 @@ async function listTree(source: TreeSource): Promise<Listing> {
     throw error;
   }
   const status = await ended;
-  if (status !== 0) throw gitFailure(command, status, stderr());
+  if (status !== 0 || source.signal?.aborted) throw gitFailure(command, status, stderr());
   refusals.throwAny();
   return listing;
 }

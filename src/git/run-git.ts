@@ -25,8 +25,10 @@ export interface StartedGit {
   stderr(): string;
 }
 
-/** Starts git with an environment of our making; killed when the signal aborts. */
+/** Starts git with an environment of our making; killed when the signal aborts. @throws DinpError canceled where it has already */
 export function startGit(command: GitCommand): StartedGit {
+  // A short command could be done before the kill of a signal that came too early reaches it.
+  if (command.signal?.aborted) throw canceled(command.signal);
   const where = command.repository === undefined ? [] : [`--git-dir=${command.repository}`];
   const child = spawn(command.git, [...where, ...command.args], {
     cwd: '/',
