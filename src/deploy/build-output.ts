@@ -14,6 +14,7 @@ export class BuildOutput implements Progress {
   readonly #buildId: number;
   readonly #startedAt: number;
   #partial = '';
+  #writtenAt = Date.now();
   #detail = 0;
 
   /** @param startedAt milliseconds since the epoch that elapsed times count from */
@@ -25,7 +26,7 @@ export class BuildOutput implements Progress {
 
   heading(text: string): void {
     this.#flush();
-    this.#logs.append(this.#buildId, `-----> ${text}  [+${this.elapsed()}]\n`);
+    this.#write(`-----> ${text}  [+${this.elapsed()}]\n`);
   }
 
   line(text: string): void {
@@ -43,24 +44,34 @@ export class BuildOutput implements Progress {
   /** The last line of a build that went well: `Released v3  http://…  (12.4 s)`. */
   released(text: string): void {
     this.#flush();
-    this.#logs.append(this.#buildId, `-----> ${text}  (${this.elapsed()})\n`);
+    this.#write(`-----> ${text}  (${this.elapsed()})\n`);
   }
 
   /** Text at the left margin, such as the error that ended the build. */
   plain(text: string): void {
     this.#flush();
-    this.#logs.append(this.#buildId, text.endsWith('\n') ? text : `${text}\n`);
+    this.#write(text.endsWith('\n') ? text : `${text}\n`);
+  }
+
+  /** Milliseconds since anything was written. */
+  get silence(): number {
+    return Date.now() - this.#writtenAt;
   }
 
   elapsed(): string {
     return formatSeconds(Date.now() - this.#startedAt);
   }
 
+  #write(text: string): void {
+    this.#writtenAt = Date.now();
+    this.#logs.append(this.#buildId, text);
+  }
+
   #append(text: string): void {
     if (this.#detail > MAX_DETAIL) return;
     this.#detail += text.length;
     const cut = this.#detail > MAX_DETAIL ? `\n[output cut: more than ${MAX_DETAIL / 1024 / 1024} MiB]` : '';
-    this.#logs.append(this.#buildId, indent(text + cut));
+    this.#write(indent(text + cut));
   }
 
   #flush(): void {

@@ -12,6 +12,8 @@ import type { BuildOutput } from './build-output.ts';
 import type { Rollouts } from './rollout.ts';
 
 const DEFAULT_PORT = 8080;
+/** A watcher sees a sign of life at least this often; it also keeps NAT and proxies from dropping a silent session. */
+const HEARTBEAT_MS = 15_000;
 
 /** A commit's files, and what closes the process that reads them. */
 export type OpenTree = Tree & AsyncDisposable;
@@ -77,6 +79,7 @@ class Run {
   readonly #startedAt = Date.now();
   #timer: NodeJS.Timeout | undefined;
   #stage: Stage = 'checkout';
+  readonly #heartbeat: NodeJS.Timeout;
 
   constructor(parts: DeployParts, build: Build, output: BuildOutput, cancel: AbortSignal) {
     this.#parts = parts;
@@ -84,6 +87,9 @@ class Run {
     this.#output = output;
     this.#signal = AbortSignal.any([cancel, this.#timeout.signal]);
     this.setTimeout(parts.defaultTimeoutMs);
+    this.#heartbeat = setInterval(() => {
+      if (output.silence >= HEARTBEAT_MS) output.line(`… still in stage ${this.#stage} (${output.elapsed()})`);
+    }, HEARTBEAT_MS / 5);
   }
 
   async stage<T>(stage: Stage, heading: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -121,6 +127,7 @@ class Run {
   }
 
   end(): void {
+    clearInterval(this.#heartbeat);
     clearTimeout(this.#timer);
   }
 }

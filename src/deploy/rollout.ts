@@ -18,7 +18,7 @@ export interface RolloutParts {
   target(name: string | undefined): Target;
   /** Waits until an instance may get traffic. @throws DinpError start-failed with its last log lines */
   waitHealthy(target: Target, spec: InstanceSpec, progress: (line: string) => void, signal: AbortSignal): Promise<void>;
-  /** Writes the unit files of a release where operators find them. */
+  /** Writes the unit files of a release where operators find them, and checks them. @throws DinpError refused */
   emitUnits(release: Release, specs: InstanceSpec[]): Promise<void>;
   pullRepository(repository: string): string;
 }
@@ -58,14 +58,18 @@ export class Rollouts {
     let specs: InstanceSpec[] = [];
     try {
       specs = await this.plan(app, release);
-      await this.#parts.emitUnits(release, specs);
+      // Beside the start, which takes longer: a release whose units systemd does not like gets no traffic either.
+      const emitted = this.#parts.emitUnits(release, specs);
+      emitted.catch(() => undefined);
       if (app.stopped || !target.runs) {
+        await emitted;
         store.releases.makeLive(release);
         progress.line(whyNothingRuns(app));
         return;
       }
       await this.#runReleaseCommands(target, app, release, progress, signal);
       await this.#startHealthy(target, specs, progress, signal);
+      await emitted;
       signal.throwIfAborted();
       onTraffic();
       await this.#switchTraffic(app, specs, progress);

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec } from '../domain/instance.ts';
 import type { Release } from '../domain/release.ts';
 import type { UnitFile } from '../domain/unit-file.ts';
@@ -12,20 +13,30 @@ const KINDS: UnitKind[] = ['systemd', 'fleet'];
 export class ReleaseUnits {
   readonly renderer: RunUnits;
   readonly #folder: string;
+  readonly #verify: (files: UnitFile[]) => Promise<string[] | undefined>;
 
-  constructor(renderer: RunUnits, folder: string) {
+  /** @param verify says what systemd finds wrong with units; undefined where there is no systemd to ask */
+  constructor(renderer: RunUnits, folder: string, verify: (files: UnitFile[]) => Promise<string[] | undefined>) {
     this.renderer = renderer;
     this.#folder = folder;
+    this.#verify = verify;
   }
 
   render(specs: InstanceSpec[], kind: UnitKind): UnitFile[] {
     return this.renderer.render(specs, kind);
   }
 
+  /** @throws DinpError refused for units that systemd would not take */
   async emit(release: Release, specs: InstanceSpec[]): Promise<void> {
     for (const kind of KINDS) {
       await emitUnits(join(this.#folder, release.app, `v${release.number}`, kind), this.renderer.render(specs, kind));
     }
+    const problems = specs.length === 0 ? [] : ((await this.#verify(this.renderer.render(specs, 'systemd'))) ?? []);
+    if (problems.length === 0) return;
+    throw new DinpError('refused', `systemd would not take the unit files of ${release.app} v${release.number}.`, {
+      detail: problems.join('\n'),
+      hint: `To read them: dinp units show ${release.app} --release ${release.number}`,
+    });
   }
 
   async remove(app: string): Promise<void> {

@@ -105,6 +105,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     autoBases: config.bases.auto,
   });
   const router = config.router.caddy === 'none' ? undefined : createRouter(config);
+  const host = new LocalHost();
   const units = new ReleaseUnits(
     new RunUnits(join(PACKAGE, 'unit-templates'), {
       docker: findProgram('docker', '/usr/bin/docker'),
@@ -112,8 +113,9 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       environmentFolder: paths.environment,
     }),
     paths.units,
+    (files) => verifyUnits(files, host),
   );
-  const targets = createTargets({ docker, serverId, registries, units, paths });
+  const targets = createTargets({ docker, serverId, registries, units, host, paths });
   const target = (name: string | undefined): Target => findTarget(targets, name ?? config.target);
   const addresses = new Addresses(store, {
     address: config.address,
@@ -264,10 +266,10 @@ function createTargets(parts: {
   serverId: string;
   registries: Registries;
   units: ReleaseUnits;
+  host: LocalHost;
   paths: ReturnType<typeof dataPaths>;
 }): Map<string, Target> {
-  const { docker, serverId, registries, units, paths } = parts;
-  const host = new LocalHost();
+  const { docker, serverId, registries, units, host, paths } = parts;
   const all: Target[] = [
     new DockerTarget(docker, {
       serverId,
