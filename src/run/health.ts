@@ -159,6 +159,8 @@ class HealthWait {
   #take(verdict: Verdict, proof: string): string | undefined {
     if (verdict.kind === 'healthy') return proof;
     const problem = verdict.kind === 'unhealthy' ? verdict.problem : 'could not be reached';
+    // The last look may be cut short by the end of the wait: what an earlier one saw says more.
+    if (verdict.kind === 'unhealthy' && verdict.isTimeout && this.#problem !== '') return undefined;
     this.#problem = /connections$/.test(problem) ? `${problem} on port ${this.#spec.port?.container}` : problem;
     return undefined;
   }

@@ -8,10 +8,13 @@ export interface Address {
 }
 
 /**
- * What one look at an instance found. `unreachable` means that nothing is known: no packet came back, as where the
+ * What one look at an instance found; `isTimeout` where it only had too little time. `unreachable` means that nothing is known: no packet came back, as where the
  * address belongs to a network of another machine.
  */
-export type Verdict = { kind: 'healthy' } | { kind: 'unhealthy'; problem: string } | { kind: 'unreachable' };
+export type Verdict =
+  | { kind: 'healthy' }
+  | { kind: 'unhealthy'; problem: string; isTimeout?: true }
+  | { kind: 'unreachable' };
 
 const HEALTHY: Verdict = { kind: 'healthy' };
 const UNREACHABLE = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EACCES', 'EPERM']);
@@ -66,7 +69,7 @@ export function probeHttp(
     outgoing.once('socket', (socket) => socket.once('connect', () => (connected = true)));
     outgoing.once('error', (error: NodeJS.ErrnoException) => {
       if (error.name === 'AbortError' || error.name === 'TimeoutError') {
-        const slow = bad(`did not answer GET ${path}`);
+        const slow: Verdict = { kind: 'unhealthy', problem: `did not answer GET ${path}`, isTimeout: true };
         return resolve(connected ? slow : { kind: 'unreachable' });
       }
       if (UNREACHABLE.has(error.code ?? '')) return resolve({ kind: 'unreachable' });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
+import type { DinpError } from '../../../src/domain/errors.ts';
 import type { InstanceSpec } from '../../../src/domain/instance.ts';
 import { DockerTarget } from '../../../src/run/docker-target.ts';
 import type { LogLine } from '../../../src/run/target.ts';
@@ -380,6 +381,30 @@ describe('instances on a Docker Engine', { concurrency: 3 }, () => {
     const all = await engine.docker.listContainers({ all: true, filters: { label: [`dinp.app=${spec.app}`] } });
     return all.flatMap(({ Names }) => Names);
   }
+});
+
+test('a registry that asks for a login gets it, from nobody else', async () => {
+  let password = 'wrong';
+  const asked: string[] = [];
+  await using engine = await startEngine({
+    login: (repository) => {
+      asked.push(repository);
+      return { username: 'pusher', password };
+    },
+  });
+  const reference = `${engine.image.repository}@${engine.image.digest}`;
+  await engine.docker.getImage(reference).remove({ force: true });
+  const spec = await engine.spec('exec sleep 100');
+  await assert.rejects(engine.target.start(spec, quiet), (error: DinpError) => {
+    assert.equal(error.code, 'start-failed');
+    assert.match(error.hint ?? '', /refused the login/);
+    assert.ok(!JSON.stringify([error.message, error.hint]).includes(password));
+    return true;
+  });
+  password = 'secret';
+  await engine.target.start(spec, quiet);
+  assert.equal((await engine.target.find(spec.name))!.state, 'running');
+  assert.deepEqual(asked, [engine.image.repository, engine.image.repository]);
 });
 
 async function* chunks(text: string): AsyncGenerator<Uint8Array> {

@@ -1,18 +1,16 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import Docker from 'dockerode';
 import { type Pack, pack } from 'tar-stream';
 import type { ImageRef } from '../../../src/domain/image-ref.ts';
 import { type InstanceSpec, instanceName } from '../../../src/domain/instance.ts';
 import { DEFAULT_HEALTH } from '../../../src/domain/process.ts';
+import type { FindLogin } from '../../../src/run/docker-image.ts';
 import { DockerTarget } from '../../../src/run/docker-target.ts';
 import type { ExecStreams } from '../../../src/run/target.ts';
+import { startRegistry } from '../../support/registry.ts';
 
 /** A registry of our own with a busybox image in it, and a target with a server id of its own. */
 export interface Engine extends AsyncDisposable {
@@ -26,17 +24,20 @@ export interface Engine extends AsyncDisposable {
   spec(script: string, changes?: Partial<InstanceSpec>): Promise<InstanceSpec>;
 }
 
-/** Starts what the tests need; disposing removes all containers, volumes and images of it. */
-export async function startEngine(): Promise<Engine> {
+/**
+ * Starts what the tests need; disposing removes all containers, volumes and images of it.
+ * @param options.login how the target finds its login to the registry, which then asks for one (pusher, secret)
+ */
+export async function startEngine(options: { login?: FindLogin } = {}): Promise<Engine> {
   const docker = new Docker();
   const serverId = `t-${randomBytes(6).toString('hex')}`;
-  const registry = await startRegistry();
+  const registry = await startRegistry({ password: options.login !== undefined });
   const tags: string[] = [];
   const images: ImageRef[] = [];
 
   const publish = async (changes: string[]): Promise<ImageRef> => {
     const tag = `t${tags.length}`;
-    const repository = `127.0.0.1:${registry.port}/${serverId}`;
+    const repository = `${registry.address}/${serverId}`;
     await drain(
       await docker.importImage((await busyboxTar()) as unknown as NodeJS.ReadableStream, {
         repo: repository,
@@ -45,14 +46,18 @@ export async function startEngine(): Promise<Engine> {
       }),
     );
     tags.push(`${repository}:${tag}`);
-    const answer = await drain(await docker.getImage(`${repository}:${tag}`).push({ tag, authconfig: {} }));
+    const answer = await drain(
+      await docker
+        .getImage(`${repository}:${tag}`)
+        .push({ tag, authconfig: { username: 'pusher', password: 'secret' } }),
+    );
     const digest = /"Digest":"(sha256:[0-9a-f]{64})"/.exec(answer)?.[1];
     if (digest === undefined) throw new Error(`push failed: ${answer}`);
     const image = { repository, digest };
     images.push(image);
     return image;
   };
-  const target = new DockerTarget(docker, { serverId, findLogin: () => undefined });
+  const target = new DockerTarget(docker, { serverId, findLogin: options.login ?? (() => undefined) });
   const image = await publish(['CMD ["sleep", "1000"]']);
   return {
     docker,
@@ -91,7 +96,7 @@ export async function startEngine(): Promise<Engine> {
           .getImage(tag)
           .remove({ force: true })
           .catch(() => {});
-      await registry.stop();
+      await registry[Symbol.asyncDispose]();
     },
   };
 }
@@ -153,7 +158,9 @@ async function busyboxTar(): Promise<Pack> {
     'cat',
     'sleep',
     'httpd',
-    'nc',
+    'mkdir',
+    'chmod',
+    'printf',
     'echo',
     'id',
     'seq',
@@ -170,29 +177,6 @@ async function busyboxTar(): Promise<Pack> {
   tar.entry({ name: 'www/index.html' }, 'hello from the test\n');
   tar.finalize();
   return tar;
-}
-
-async function startRegistry(): Promise<{ port: number; stop(): Promise<void> }> {
-  const folder = await mkdtemp(join(tmpdir(), 'dinp-registry-'));
-  const config = join(folder, 'config.yml');
-  const storage = `storage: {filesystem: {rootdirectory: ${folder}/data}}`;
-  await writeFile(config, `version: 0.1\n${storage}\nhttp: {addr: "127.0.0.1:0"}\n`);
-  const server = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
-  const exited = new Promise((resolve) => server.once('exit', resolve));
-  for await (const line of createInterface(server.stderr)) {
-    const port = /listening on 127\.0\.0\.1:(\d+)/.exec(line)?.[1];
-    if (port === undefined) continue;
-    server.stderr.resume();
-    return {
-      port: Number(port),
-      async stop() {
-        server.kill();
-        await exited;
-        await rm(folder, { recursive: true, force: true });
-      },
-    };
-  }
-  throw new Error('docker-registry did not start');
 }
 
 async function drain(stream: NodeJS.ReadableStream): Promise<string> {
