@@ -48,6 +48,8 @@ class HealthWait {
   /** Set once the instance's own address turned out to be out of reach from here. */
   #onlyPublished = false;
   #problem = '';
+  /** The end of the wait left the present look too little time: what an earlier one saw says more than its timeout. */
+  #isCutShort = false;
   #nextNoteMs = FIRST_NOTE_MS;
 
   constructor(target: Target, spec: InstanceSpec, options: WaitOptions) {
@@ -159,8 +161,7 @@ class HealthWait {
   #take(verdict: Verdict, proof: string): string | undefined {
     if (verdict.kind === 'healthy') return proof;
     const problem = verdict.kind === 'unhealthy' ? verdict.problem : 'could not be reached';
-    // The last look may be cut short by the end of the wait: what an earlier one saw says more.
-    if (verdict.kind === 'unhealthy' && verdict.isTimeout && this.#problem !== '') return undefined;
+    if (verdict.kind === 'unhealthy' && verdict.isTimeout && this.#isCutShort && this.#problem !== '') return undefined;
     this.#problem = /connections$/.test(problem) ? `${problem} on port ${this.#spec.port?.container}` : problem;
     return undefined;
   }
@@ -190,9 +191,8 @@ class HealthWait {
     } catch (error) {
       if (this.#options.signal.aborted) throw canceled(this.#options.signal, error);
       if (error instanceof DinpError && error.code === 'unavailable') throw error;
-      // The last look may be cut short by the end of the wait: what an earlier one saw says more.
       if (!timeout.aborted) this.#problem = what;
-      else if (this.#problem === '') this.#problem = `${what} (it took too long)`;
+      else if (!this.#isCutShort || this.#problem === '') this.#problem = `${what} (it took too long)`;
     }
     return undefined;
   }
@@ -204,7 +204,9 @@ class HealthWait {
 
   /** No single look goes on beyond the end of the whole wait (but every look gets a moment). */
   #limit(timeoutMs: number): number {
-    return Math.ceil(Math.max(100, Math.min(timeoutMs, this.#spec.health.startMs - this.#elapsed())));
+    const left = Math.ceil(Math.max(100, this.#spec.health.startMs - this.#elapsed()));
+    this.#isCutShort = left < timeoutMs;
+    return Math.min(left, timeoutMs);
   }
 
   #note(): void {
