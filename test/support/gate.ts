@@ -1,54 +1,59 @@
 import { execFileSync } from 'node:child_process';
-import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { until } from './until.ts';
+
+const BEAT_MS = 100;
 
 /**
- * Holds programs in containers at a point of their script: `wget URL` there answers once the gate is opened. So tests
- * know exactly where a build or a start is, without sleeping.
+ * Holds programs in containers at a point of their script until it is opened. So tests know exactly where a build or a
+ * start is, without sleeping.
  */
 export interface Gate extends AsyncDisposable {
   /** Shell command that waits at the gate; works in a build step and in an instance of the busybox base. */
   wait: string;
-  /** Resolves when somebody waits at it (again, after the last call). */
+  /** Resolves when somebody waits at it (somebody else, after the last call). */
   reached(): Promise<void>;
+  /** Resolves when nobody waits at it any more: those who did have gone on or were killed. */
+  left(): Promise<void>;
   /** Lets everybody through, from now on. */
   open(): void;
 }
 
-/** Opens a gate on the engine's bridge, where containers reach it. */
+/** Makes a gate on the engine's bridge, where containers reach it. */
 export async function makeGate(): Promise<Gate> {
-  const waiting: ServerResponse[] = [];
-  const arrivals: (() => void)[] = [];
+  const waiting = new Set<Socket>();
   let arrived = 0;
   let isOpen = false;
-  const server = createServer((_request, response) => {
-    if (isOpen) {
-      response.end('go\n');
-      return;
-    }
-    waiting.push(response);
-    const next = arrivals.shift();
-    if (next) next();
-    else arrived++;
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    // Whether the other side still lives shows only when something is sent to it.
+    const beat = setInterval(() => socket.writable && socket.write('.'), BEAT_MS);
+    socket.once('close', () => {
+      clearInterval(beat);
+      waiting.delete(socket);
+    });
+    socket.on('error', () => {});
+    waiting.add(socket);
+    arrived++;
+    if (isOpen) socket.end();
   });
   await new Promise<void>((resolve) => server.listen(0, bridgeAddress(), resolve));
   const { address, port } = server.address() as AddressInfo;
   return {
-    wait: `busybox wget -q -T 900 -O - http://${address}:${port}/`,
-    reached() {
-      if (arrived > 0) {
-        arrived--;
-        return Promise.resolve();
-      }
-      return new Promise((resolve) => arrivals.push(resolve));
+    wait: `busybox nc ${address} ${port} < /dev/null > /dev/null`,
+    async reached() {
+      await until('somebody comes to the gate', () => arrived > 0);
+      arrived--;
+    },
+    async left() {
+      await until('nobody waits at the gate', () => waiting.size === 0);
     },
     open() {
       isOpen = true;
-      for (const response of waiting.splice(0)) response.end('go\n');
+      for (const socket of waiting) socket.end();
     },
     async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
+      for (const socket of waiting) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
   };

@@ -84,9 +84,13 @@ export class GitClient {
 
 /** Text with what differs from run to run replaced: seconds, digests, ports, and what the engine's cache had. */
 export function stable(text: string): string {
-  return text
-    .replace(/^ *\(cached\)\n/gm, '')
-    .replace(/\b\d+(?:\.\d+)? s\b/g, '0.0 s')
-    .replace(/sha256:[0-9a-f]{12,64}/g, 'sha256:…')
-    .replace(/(127\.0\.0\.1|localhost):\d+/g, '$1:PORT');
+  return (
+    text
+      .replace(/^ *\(cached\)\n/gm, '')
+      // git covers what may stand behind what it is told to show.
+      .replace(/^(remote: .*?) +$/gm, '$1')
+      .replace(/\b\d+(?:\.\d+)? s\b/g, '0.0 s')
+      .replace(/sha256:[0-9a-f]{12,64}/g, 'sha256:…')
+      .replace(/(127\.0\.0\.1|localhost):\d+/g, '$1:PORT')
+  );
 }
