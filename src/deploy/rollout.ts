@@ -10,6 +10,10 @@ import { findProcess, formationOf, type InstanceSettings, planInstance, planInst
 import { Locks } from './lock.ts';
 import type { Progress } from './progress.ts';
 
+/** How long requests to instances that are about to be stopped may take to end. */
+const DRAIN_MS = 10_000;
+const SILENT: Progress = { heading: () => undefined, line: () => undefined };
+
 export interface RolloutParts {
   store: Store;
   addresses: Addresses;
@@ -181,18 +185,29 @@ export class Rollouts {
     const left = target.runs
       ? (await target.list(app.name)).filter((instance) => instance.release === release.number)
       : [];
+    // The server may have died between the switch of the traffic and the record of it.
+    if (left.length > 0) await this.#routeToLive(app, SILENT);
     await target.remove(left.map((instance) => ({ name: instance.name, stopMs: 1_000 })));
-    this.#parts.store.ports.release(left.map((instance) => instance.name));
+    const planned = this.planForDisplay(release);
+    this.#parts.store.ports.release([...left, ...planned].map((instance) => instance.name));
     this.#parts.store.releases.fail(release);
   }
 
   async #remove(app: App, target: Target, old: RunningInstance[], progress: Progress): Promise<void> {
     if (old.length === 0) return;
+    await this.#drain(old);
     progress.line(
       `Stopping ${old.map((instance) => `${instance.process}.${instance.index} of v${instance.release}`).join(', ')}`,
     );
     await target.remove(old.map((instance) => ({ name: instance.name, stopMs: this.#stopMs(app, instance) })));
     this.#parts.store.ports.release(old.map((instance) => instance.name));
+  }
+
+  /** Lets requests end that are on their way to instances which get no new ones any more. */
+  async #drain(old: RunningInstance[]): Promise<void> {
+    const upstreams = old.flatMap(({ hostPort }) => (hostPort === undefined ? [] : [`127.0.0.1:${hostPort}`]));
+    if (upstreams.length === 0) return;
+    await this.#parts.router?.drain(upstreams, { maxMs: DRAIN_MS, signal: new AbortController().signal });
   }
 
   async #startHealthy(target: Target, specs: InstanceSpec[], progress: Progress, signal: AbortSignal): Promise<void> {
@@ -279,15 +294,18 @@ export class Rollouts {
   /** Undoes a rollout: the traffic is (again) the live release's, and the new instances go. */
   async #backOut(app: App, target: Target, release: Release, specs: InstanceSpec[], progress: Progress): Promise<void> {
     this.#parts.store.releases.fail(release);
-    const live = app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
-    if (live && !app.stopped) {
-      await this.#switchTraffic(app, await this.plan(app, live), {
-        heading: () => undefined,
-        line: () => undefined,
-      }).catch((error: unknown) => progress.line(`The route could not be checked: ${(error as Error).message}`));
-    }
+    await this.#routeToLive(app, progress);
     await target.remove(specs.map((spec) => ({ name: spec.name, stopMs: Math.min(spec.stopMs, 5_000) })));
     this.#parts.store.ports.release(specs.map((spec) => spec.name));
+  }
+
+  /** Points the address at the live release again, where a rollout that came to nothing may have moved it. */
+  async #routeToLive(app: App, progress: Progress): Promise<void> {
+    const live = app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
+    if (!live || app.stopped) return;
+    await this.#switchTraffic(app, await this.plan(app, live), SILENT).catch((error: unknown) =>
+      progress.line(`The route could not be checked: ${(error as Error).message}`),
+    );
   }
 
   #stopMs(app: App, instance: RunningInstance): number {

@@ -234,7 +234,8 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
     await me.commit(files('two'));
     const push = me.startPush();
     await push.shows('Traffic goes to');
-    gate.open();
+    // The answer takes this long after the switch; nothing waits for it here.
+    setTimeout(gate.open, 1_500);
     assert.deepEqual(await request, { status: 200, body: 'one\n' });
     assert.equal((await push.ended).status, 0);
     assert.deepEqual(await server.curl(me.app), { status: 200, body: 'two\n' });
