@@ -1,5 +1,6 @@
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
+import type { Target } from '../run/target.ts';
 import type { Store } from '../store/store.ts';
 import type { Progress } from './progress.ts';
 import type { Pushes } from './pushes.ts';
@@ -13,6 +14,7 @@ export interface RecoveryParts {
   queue: BuildQueue;
   pushes: Pushes;
   rollouts: Rollouts;
+  targets: Target[];
   /** Removes what killed git processes left in repositories; gives what it removed. */
   sweepRepositories(): Promise<string[]>;
   /** Told what was found and done. */
@@ -25,6 +27,13 @@ export interface RecoveryParts {
  * the next start.
  */
 export async function recover(parts: RecoveryParts): Promise<void> {
+  for (const target of parts.targets) {
+    await target
+      .removeLeftovers?.()
+      .catch((err: unknown) =>
+        parts.report('could not remove what one-off commands left', { target: target.name, err }),
+      );
+  }
   const swept = await parts.sweepRepositories();
   if (swept.length > 0) parts.report('removed half-received pushes', { folders: swept });
   await abandonPending(parts);

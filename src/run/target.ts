@@ -59,6 +59,8 @@ export interface Target {
   runOnce(spec: InstanceSpec, command: string[], streams: ExecStreams): Promise<number>;
   /** Restarts instances in place. */
   restart(instances: { name: string; stopMs: number }[]): Promise<void>;
+  /** Removes what one-off commands of a server that died left behind; called at start, before anything is run. */
+  removeLeftovers?(): Promise<void>;
   /** Removes a named volume and its data. */
   removeVolume(volume: string): Promise<void>;
 }

@@ -224,6 +224,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     queue,
     pushes,
     rollouts,
+    targets: [...targets.values()],
     sweepRepositories: () => repositories.sweep(),
     report: (event: string, fields: Record<string, unknown>) => log.warn(fields, event),
   };
