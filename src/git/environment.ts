@@ -13,6 +13,8 @@ export function gitEnvironment(): Record<string, string> {
     GIT_ATTR_NOSYSTEM: '1',
     GIT_NO_REPLACE_OBJECTS: '1',
     GIT_NO_LAZY_FETCH: '1',
+    // What read-ref.ts reads; later versions of git have another format, and may make it the default.
+    GIT_DEFAULT_REF_FORMAT: 'files',
     GIT_TERMINAL_PROMPT: '0',
     GIT_ALLOW_PROTOCOL: '',
     GIT_PAGER: 'cat',

@@ -23,8 +23,9 @@ export interface GitCommand {
 const GIT_PROTOCOL = /^version=[012]$/;
 
 /**
- * The command line and the whole environment of `git receive-pack` or `git upload-pack`. Settings travel as
- * GIT_CONFIG_* variables: they win over a repository's own file, and every child of git (index-pack, hooks) has them.
+ * The command line and the whole environment of `git receive-pack` or `git upload-pack`. How repositories behave is in
+ * their own configuration (repository-config.ts); what depends on this process travels as GIT_CONFIG_* variables, which
+ * win over it, and which every child of git (index-pack, hooks) has.
  * @param protocol what the client asked for in GIT_PROTOCOL; anything but `version=0..2` is dropped
  */
 export function gitServiceCommand(
@@ -37,46 +38,20 @@ export function gitServiceCommand(
     ...gitEnvironment(),
     // Hooks are sh, and sh counts bytes in this one.
     LC_ALL: 'C',
-    ...configEnvironment(service === 'git-receive-pack' ? receiveConfig(settings) : UPLOAD_CONFIG),
+    ...configEnvironment(processConfig(settings)),
   };
   if (protocol !== undefined && GIT_PROTOCOL.test(protocol)) env.GIT_PROTOCOL = protocol;
   return { file: settings.git, args: [service.slice('git-'.length), repository], env };
 }
 
-const COMMON_CONFIG: [string, string][] = [
-  // The repository's folder may belong to another user than the process that serves it.
-  ['safe.directory', '*'],
-  ['safe.bareRepository', 'explicit'],
-  ['transfer.hideRefs', 'refs/dinp'],
-  // A pushed refs/replace would serve other content under the same id.
-  ['core.useReplaceRefs', 'false'],
-  ['core.protectHFS', 'true'],
-  ['core.protectNTFS', 'true'],
-  ['protocol.allow', 'never'],
-  ['submodule.recurse', 'false'],
-  ['gc.auto', '0'],
-];
-
-const UPLOAD_CONFIG: [string, string][] = [...COMMON_CONFIG, ['uploadpack.allowFilter', 'true']];
-
-function receiveConfig(settings: GitServiceSettings): [string, string][] {
+function processConfig(settings: GitServiceSettings): [string, string][] {
   return [
-    ...COMMON_CONFIG,
+    // The repository's folder may belong to another user than the process that serves it; git takes this from nowhere
+    // else, nor the next.
+    ['safe.directory', '*'],
+    ['safe.bareRepository', 'explicit'],
     ['core.hooksPath', settings.hooks],
-    // What is acknowledged is on the disk. Objects arrive as one pack, so this is a handful of calls.
-    ['core.fsync', 'all'],
-    // A pack is indexed as it is, and large files are not read into memory: four times faster, a hundredth of the memory.
-    ['receive.unpackLimit', '1'],
-    ['core.bigFileThreshold', '16m'],
-    ['transfer.fsckObjects', 'true'],
-    ['receive.fsckObjects', 'true'],
     ['receive.maxInputSize', String(settings.maxPackBytes)],
-    ['receive.advertisePushOptions', 'true'],
-    ['receive.procReceiveRefs', 'refs/deploy'],
-    ['receive.autogc', 'false'],
-    ['receive.updateServerInfo', 'false'],
-    ['receive.denyCurrentBranch', 'ignore'],
-    ['receive.denyDeleteCurrent', 'ignore'],
   ];
 }
 

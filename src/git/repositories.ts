@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DinpError } from '../domain/errors.ts';
 import { appNameProblem, printable } from '../domain/names.ts';
 import { type CommitTree, openCommitTree } from './commit-tree.ts';
+import { readRef } from './read-ref.ts';
 import { REPOSITORY_CONFIG } from './repository-config.ts';
 import { runGit } from './run-git.ts';
 
@@ -98,7 +99,7 @@ export class Repositories {
 
   /** Object id that a full ref name (`refs/heads/main`) points at. */
   async readRef(app: string, ref: string): Promise<string | undefined> {
-    return (await this.listRefs(app, ref)).find(({ name }) => name === ref)?.oid;
+    return readRef(await this.#existing(app), ref);
   }
 
   /** Refs at or below a prefix of whole path parts, `refs/heads`, sorted by name. */

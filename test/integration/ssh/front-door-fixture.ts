@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Identity } from '../../../src/domain/identity.ts';
+import { REPOSITORY_CONFIG } from '../../../src/git/repository-config.ts';
 import { type FrontDoor, type FrontDoorOptions, openFrontDoor } from '../../../src/ssh/front-door.ts';
 import type {
   CommandRequest,
@@ -110,6 +111,7 @@ export class Fixture implements AsyncDisposable {
     const path = join(this.dir, 'repositories', `${app}.git`);
     mkdirSync(path, { recursive: true });
     execFileSync('git', ['init', '-q', '--bare', '-b', 'master', path]);
+    writeFileSync(join(path, 'config'), REPOSITORY_CONFIG);
     return path;
   }
 
