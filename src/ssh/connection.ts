@@ -66,6 +66,7 @@ export class Connection {
     });
     client.on('rekey', () => this.#countRekey());
     client.on('request', (_accept, reject) => reject?.());
+    client.once('authentication', () => transport.measure(true));
     client.on('session', (accept, reject) => this.#openSession(accept, reject));
     handleLogin(
       client,
@@ -93,7 +94,6 @@ export class Connection {
 
   #loggedIn(identity: Identity): void {
     this.#identity = identity;
-    this.#transport.stopMeasuring();
   }
 
   #bytesSinceRekey(): number {
@@ -196,6 +196,7 @@ export class Connection {
     const { gone, window, terminal } = session;
     const { requests, git, program, onReceiving, log } = this.#context;
     channel.on('error', () => {});
+    this.#transport.measure(false);
     const output = new ChannelOutput(this.#client, this.#transport.socket, channel, gone, terminal !== undefined);
     this.#outputs.add(output);
     runSession({

@@ -20,6 +20,7 @@ export interface GitSessionContext {
   input: ChannelInput;
   output: ChannelOutput;
   window: ReceiveWindow;
+  /** Round trip of the client's path. */
   roundTripMs: number;
   /** GIT_PROTOCOL as the client sent it. */
   protocol: string | undefined;

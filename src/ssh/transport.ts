@@ -15,16 +15,16 @@ const MAX_QUEUED_PACKETS = 256;
  * what a client may pile up here. Made before ssh2 sees the socket.
  */
 export class Transport {
-  /** Shortest time between something we sent and the client's answer, while it logs in. */
-  roundTripMs = Number.POSITIVE_INFINITY;
   readonly socket: Socket;
   /** Set once ssh2 has made one for this socket. */
   protocol: Protocol | undefined;
   #ident: string | undefined = '';
   #hold: NodeJS.Timeout | undefined;
   #corked = false;
-  #sentAt = 0;
-  #measuring = true;
+  #measuring = false;
+  #shortestMs: number | undefined;
+  #answeredAt = 0;
+  #sentBefore = 0;
 
   constructor(socket: Socket) {
     this.socket = socket;
@@ -35,15 +35,21 @@ export class Transport {
     socket.on('close', () => clearTimeout(this.#hold));
   }
 
-  /** The client is logged in: from now on answers take as long as people and programs take. */
-  stopMeasuring(): void {
-    this.#measuring = false;
+  /** Shortest time between something we sent and the client's answer to it; 0 where there was none. */
+  get roundTripMs(): number {
+    return this.#shortestMs ?? 0;
+  }
+
+  /**
+   * From the first request for authentication to the start of a command a client says nothing but in answer to us.
+   * Before, it sends what it has to say unasked, and after, answers take as long as people and programs take.
+   */
+  measure(measuring: boolean): void {
+    this.#measuring = measuring;
   }
 
   #received(chunk: Buffer): void {
-    if (this.#measuring && this.#sentAt > 0) {
-      this.roundTripMs = Math.min(this.roundTripMs, performance.now() - this.#sentAt);
-    }
+    this.#takeTime();
     const queued = this.protocol?._queue?.length ?? 0;
     if (this.socket.writableLength > MAX_UNSENT || queued > MAX_QUEUED_PACKETS) {
       this.socket.destroy();
@@ -57,6 +63,16 @@ export class Transport {
       clearTimeout(this.#hold);
       process.nextTick(() => this.#release());
     }
+  }
+
+  /** This chunk answers us if we have sent something since the one before, and so took a round trip. */
+  #takeTime(): void {
+    const { bytesWritten } = this.socket;
+    if (this.#measuring && this.#answeredAt > 0 && bytesWritten > this.#sentBefore) {
+      this.#shortestMs = Math.min(this.#shortestMs ?? Number.POSITIVE_INFINITY, performance.now() - this.#answeredAt);
+    }
+    this.#sentBefore = bytesWritten;
+    this.#answeredAt = 0;
   }
 
   /**
@@ -82,6 +98,6 @@ export class Transport {
     if (!this.#corked) return;
     this.#corked = false;
     this.socket.uncork();
-    this.#sentAt = performance.now();
+    if (this.#measuring) this.#answeredAt = performance.now();
   }
 }
