@@ -258,10 +258,8 @@ export class Pushes {
     if (release && liveSha === sha) {
       if (build && build.state !== 'succeeded')
         await watcher.write(`Build #${build.number} of ${sha.slice(0, 7)} ${describeEnd(build)}.\n`);
-      const addresses = this.#parts.addresses.list(app, release);
-      await watcher.write(
-        `${sha.slice(0, 7)} is live as v${release.number}${app.stopped ? ' (stopped)' : ''}  ${addresses.join('  ')}\n`,
-      );
+      const live = `${sha.slice(0, 7)} is live as v${release.number}${app.stopped ? ' (stopped)' : ''}`;
+      await watcher.write(`${[live, ...this.#parts.addresses.list(app, release)].join('  ')}\n`);
       return 0;
     }
     if (!app.deploys) {

@@ -40,8 +40,18 @@ export class Apps {
       .map((row) => toApp(row)!);
   }
 
+  /** The service that is named like its app goes on being that in the app's releases. */
   rename(id: number, name: string): void {
-    this.#db.prepare('UPDATE apps SET name = ? WHERE id = ?').run(name, id);
+    this.#db.transaction(() => {
+      this.#db
+        .prepare(
+          `UPDATE release_services SET service = @name
+           WHERE service = (SELECT name FROM apps WHERE id = @id)
+             AND release_id IN (SELECT id FROM releases WHERE app_id = @id)`,
+        )
+        .run({ id, name });
+      this.#db.prepare('UPDATE apps SET name = @name WHERE id = @id').run({ id, name });
+    })();
   }
 
   /** Removes the app and every row that belongs to it. */

@@ -28,7 +28,7 @@ import { until } from './until.ts';
 const MAIN = resolve(import.meta.dirname, '../../src/cli/main.ts');
 const SOCKET = '/var/run/docker.sock';
 /** Points where a git that serves a push can be held: see TestServer.hold. */
-export type HoldPoint = 'before-receive' | 'after-receive' | 'checkout';
+export type HoldPoint = 'before-receive' | 'after-receive' | 'ls-tree' | 'cat-file';
 
 export interface ServerOptions {
   /** Merged into the server's config, one level deep. */
@@ -300,7 +300,7 @@ export class TestServer implements AsyncDisposable {
 
   /**
    * Holds the gits that the server starts from now on at a point: before receive-pack runs, after it has moved the
-   * refs, or when a commit is read.
+   * refs, or when it lists or reads the files of a commit.
    */
   hold(point: HoldPoint): Hold {
     const file = join(this.folder, 'hold', point);
@@ -450,7 +450,8 @@ case " $* " in
     status=$?
     hold after-receive
     exit $status ;;
-  *' cat-file '*) hold checkout ;;
+  *' ls-tree '*) hold ls-tree ;;
+  *' cat-file '*) hold cat-file ;;
 esac
 exec ${git} "$@"
 `;

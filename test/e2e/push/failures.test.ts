@@ -60,7 +60,6 @@ To deploy COMMIT2 again:
 
     git push dinp master:refs/deploy/now
 
-Everything up-to-date
 error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
 `,
     );
