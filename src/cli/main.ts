@@ -35,14 +35,25 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
   const host = own.host ?? (own.config === undefined ? process.env.DINP_HOST || undefined : undefined);
   const program = `dinp${own.host === undefined ? '' : ` --host ${shellWord(own.host)}`}${own.config === undefined ? '' : ` --config ${shellWord(own.config)}`}`;
   let serve: ServeOptions | undefined;
+  let detect: { folder: string; app?: string } | undefined;
   const command = own.command.length === 0 ? ['help'] : own.command;
   const parsed = parseCommand(command, { program, columns: process.stdout.columns }, (tree) =>
-    addServe(tree, (options) => {
-      serve = options;
+    addOwnCommands(tree, {
+      serve: (options) => {
+        serve = options;
+      },
+      detect: (folder, options) => {
+        detect = { folder, ...options };
+      },
     }),
   );
   if (parsed.kind === 'print') {
     process.stdout.write(parsed.text);
+    return 0;
+  }
+  if (detect !== undefined) {
+    const { detectFolder } = await import('./detect.ts');
+    process.stdout.write(await detectFolder(detect.folder, detect.app));
     return 0;
   }
   const config = findConfig(own.config, process.env);
@@ -55,14 +66,25 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
   return await interruptible((signal) => runLocally({ argv: command, input, config, program, signal }));
 }
 
-/** `serve` is the one command that runs here and not in the server. */
-function addServe(tree: Command, run: (options: ServeOptions) => void): void {
+interface OwnCommands {
+  serve(options: ServeOptions): void;
+  detect(folder: string, options: { app?: string }): void;
+}
+
+/** The commands that run here and not in the server. */
+function addOwnCommands(tree: Command, run: OwnCommands): void {
   tree
     .command('serve')
     .description('run the server in the foreground')
     .option('--set <key=value>', 'set a key of the config, such as ssh.port=2222; may be repeated', collect)
     .addHelpText('after', '\n  --config <file>  its config (else DINP_CONFIG, else /etc/dinp/dinp.yml)')
-    .action(run);
+    .action(run.serve);
+  tree
+    .command('detect')
+    .description('what a push of this checkout would become; needs no server')
+    .argument('[folder]', 'the checkout', '.')
+    .option('--app <name>', 'the app that it would be pushed to')
+    .action(run.detect);
   tree.addHelpText('after', OWN_HELP);
 }
 
