@@ -52,14 +52,6 @@ export function isProcessName(name: string): boolean {
   return NAME.test(name) && name.length <= MAX_PROCESS_NAME;
 }
 
-/** Checks a process or service name. @throws DinpError usage */
-export function parseProcessName(name: string): string {
-  if (isProcessName(name)) return name;
-  throw new DinpError('usage', `"${printable(name)}" cannot be a process name.`, {
-    hint: `Use lower-case letters, digits and single hyphens, at most ${MAX_PROCESS_NAME} characters, such as "web".`,
-  });
-}
-
 /** Text of unknown origin made safe for a terminal: control, escape and bidirectional characters become "?". */
 export function printable(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g, '?');
