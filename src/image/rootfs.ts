@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { access, constants, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { access, constants, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join, posix } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -136,6 +136,9 @@ async function download(folder: string, options: RootfsOptions): Promise<void> {
       '-o',
       'Dir::State::status=/var/lib/dpkg/status',
     ];
+    // apt makes these by itself only as root.
+    for (const part of ['state/lists/partial', 'cache/archives/partial'])
+      await mkdir(join(folder, part), { recursive: true });
     const update = start('apt-get', [...extra, '-q', '-o', 'APT::Sandbox::User=root', 'update'], options);
     update.stdout.resume();
     await update.ended;
