@@ -12,6 +12,8 @@ export interface Bench {
   quick: boolean;
   source: Source;
   client: Client;
+  /** Program of the dinp that is measured. */
+  main: string;
   dinp: Dinp;
   /** As it is by default. */
   sshd: Sshd;

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { stringify } from 'yaml';
@@ -10,10 +10,9 @@ import type { ToClient, ToControl } from '../../src/ssh/protocol.ts';
 import { Requests } from '../../src/ssh/requests.ts';
 import { commandLine, parentOf } from './machine.ts';
 
-const MAIN = resolve(import.meta.dirname, '../../src/cli/main.ts');
 const START_MS = 30_000;
 
-/** `dinp serve` as everybody starts it, with a data folder of its own and a free port. */
+/** `dinp serve` as it is installed, with a data folder of its own and a free port. */
 export class Dinp implements AsyncDisposable {
   readonly user = 'dinp';
   readonly port: number;
@@ -31,8 +30,11 @@ export class Dinp implements AsyncDisposable {
     this.#hangUp = () => link.close();
   }
 
-  /** @param registry its address, for a server that builds images */
-  static async start(parent: string, publicKeyFile: string, registry?: string): Promise<Dinp> {
+  /**
+   * @param main program of the package
+   * @param registry its address, for a server that builds images
+   */
+  static async start(parent: string, main: string, publicKeyFile: string, registry?: string): Promise<Dinp> {
     const folder = join(parent, registry === undefined ? 'dinp' : 'dinp-building');
     const data = join(folder, 'data');
     mkdirSync(folder, { recursive: true });
@@ -48,7 +50,7 @@ export class Dinp implements AsyncDisposable {
     writeFileSync(config, stringify(settings));
     const logFile = join(folder, 'log');
     const log = openSync(logFile, 'a');
-    const child = spawn(process.execPath, [MAIN, 'serve', '--config', config], { stdio: ['ignore', log, log] });
+    const child = spawn(process.execPath, [main, 'serve', '--config', config], { stdio: ['ignore', log, log] });
     closeSync(log);
     const dinp = new Dinp(data, child, await listening(child, logFile));
     await dinp.run('keys', 'add', 'bench', readFileSync(publicKeyFile, 'utf8').trim(), '--role', 'admin');

@@ -12,6 +12,7 @@ import type { Bench, Part } from './bench.ts';
 import { Client } from './client.ts';
 import { Dinp } from './dinp.ts';
 import { describeMachine } from './machine.ts';
+import { makePackage } from './package.ts';
 import { connects } from './parts/connects.ts';
 import { distance } from './parts/distance.ts';
 import { image } from './parts/image.ts';
@@ -52,10 +53,11 @@ async function runParts(parts: Part[], quick: boolean): Promise<Row[]> {
   try {
     const source = await makeSource(folder, COMMITS);
     const client = new Client(folder, source.folder);
-    await using dinp = await Dinp.start(folder, client.publicKeyFile);
+    const main = makePackage(folder);
+    await using dinp = await Dinp.start(folder, main, client.publicKeyFile);
     await using sshd = await Sshd.start(folder, client.publicKeyFile);
     await using openSshd = await Sshd.start(folder, client.publicKeyFile, '1000');
-    const bench: Bench = { folder, quick, source, client, dinp, sshd, openSshd, progress };
+    const bench: Bench = { folder, quick, source, client, main, dinp, sshd, openSshd, progress };
     const rows: Row[] = [];
     for (const part of parts) {
       progress(part.name);

@@ -22,7 +22,7 @@ export const image: Part = {
   name: 'image',
   async run(bench) {
     await using registry = await startRegistry({ fill: fillWithBases });
-    await using dinp = await Dinp.start(bench.folder, bench.client.publicKeyFile, registry.address);
+    await using dinp = await Dinp.start(bench.folder, bench.main, bench.client.publicKeyFile, registry.address);
     await dinp.create('program', 'on');
     await bench.sshd.create('program', 'ours');
     try {
