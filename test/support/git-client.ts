@@ -87,8 +87,9 @@ export function stable(text: string): string {
   return (
     text
       .replace(/^ *\(cached\)\n/gm, '')
-      // git covers what may stand behind what it is told to show.
-      .replace(/^(remote: .*?) +$/gm, '$1')
+      // git says that on another stream than ours, so it comes before or after our words.
+      .replace(/^remote: error: hook declined to update .*\n/gm, '')
+      .replace(/ssh -p \d+ /g, 'ssh -p PORT ')
       .replace(/\b\d+(?:\.\d+)? s\b/g, '0.0 s')
       .replace(/sha256:[0-9a-f]{12,64}/g, 'sha256:…')
       .replace(/(127\.0\.0\.1|localhost):\d+/g, '$1:PORT')

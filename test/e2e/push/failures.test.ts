@@ -149,6 +149,7 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
       / ! {5}Build #1 of shop failed in stage build: stage build was still going when the build's 0\.0 s were over\./,
     );
     assert.match(push.output, /Set a longer "timeout:" in dinp\.yml/);
+    assert.ok(push.ms < 15_000, `it took ${push.ms} ms to end`);
     await gate.left();
   });
 

@@ -38,6 +38,7 @@ describe('git push dinp master', { concurrency: 2 }, () => {
        v1 is commit COMMIT1 with 0 config values
 -----> Starting v1  [+0.0 s]
        web.1 accepts connections on port 8080, 0.0 s after its start
+-----> Moving the traffic  [+0.0 s]
        Traffic goes to shop v1
        Also at http://127.0.0.1:PORT
 -----> Released v1  http://shop.localhost:PORT  (0.0 s)
@@ -83,6 +84,7 @@ To ssh://127.0.0.1:PORT/shop
        v2 is commit COMMIT2 with 0 config values
 -----> Starting v2  [+0.0 s]
        web.1 accepts connections on port 8080, 0.0 s after its start
+-----> Moving the traffic  [+0.0 s]
        Traffic goes to shop v2
        Stopping web.1 of v1
        Also at http://127.0.0.1:PORT

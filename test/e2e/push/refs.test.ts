@@ -27,8 +27,7 @@ describe('what a push may move', { concurrency: 2 }, () => {
 
     git push dinp feature:master
 
-To make it the deploy branch: dinp apps set shop --branch feature
-remote: error: hook declined to update refs/heads/feature
+To make it the deploy branch: ssh -p PORT dinp@127.0.0.1 apps set shop --branch feature
 To ssh://127.0.0.1:PORT/shop
  ! [remote rejected] master -> feature (hook declined)
 error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
@@ -127,9 +126,8 @@ To ssh://127.0.0.1:PORT/shop
         1,
         `master is the deploy branch of shop and cannot be deleted. To take the app down:
 
-    dinp stop shop      keeps it, dinp start brings it back
-    dinp apps destroy shop   removes it
-remote: error: hook declined to update refs/heads/master
+    ssh -p PORT dinp@127.0.0.1 stop shop      keeps it, ssh -p PORT dinp@127.0.0.1 start brings it back
+    ssh -p PORT dinp@127.0.0.1 apps destroy shop   removes it
 To ssh://127.0.0.1:PORT/shop
  ! [remote rejected] master (hook declined)
 error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
@@ -190,6 +188,7 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
        v2 is commit COMMIT1 with 0 config values
 -----> Starting v2  [+0.0 s]
        web.1 accepts connections on port 8080, 0.0 s after its start
+-----> Moving the traffic  [+0.0 s]
        Traffic goes to shop v2
        Stopping web.1 of v1
        Also at http://127.0.0.1:PORT
@@ -263,7 +262,7 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
       [detached.status, detached.output],
       [
         0,
-        `Build #3 goes on by itself. To read it: dinp builds log shop 3 -f
+        `Build #3 goes on by itself. To read it: ssh -p PORT dinp@127.0.0.1 builds log shop 3 -f
 To ssh://127.0.0.1:PORT/shop
    COMMIT1..COMMIT2  master -> master
 `,
