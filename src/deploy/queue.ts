@@ -170,7 +170,8 @@ export class BuildQueue {
     output.plain('');
     output.plain(` !     Build #${build.number} of ${build.app} failed${stage ? ` in stage ${stage}` : ''}: ${reason}`);
     if (known && error.detail) output.plain(`\n${error.detail.replace(/^/gm, '         ')}\n\n`);
-    if (known && error.hint) output.plain(this.#parts.forPusher(error.hint).replace(/^(?=.)/gm, ' !     '));
+    // Indented lines are there to be copied: they get no mark.
+    if (known && error.hint) output.plain(this.#parts.forPusher(error.hint).replace(/^(?=\S)/gm, ' !     '));
   }
 }
 
