@@ -52,12 +52,20 @@ export const node: Detector = {
     const lines = await nodeSource.dockerfile(candidate);
     if (manifest.hasDependencies && tree.treeId('node_modules') === undefined) {
       throw new DinpError('refused', 'package.json lists dependencies but node_modules/ is missing.', {
-        hint: dockerfileHint(lines),
+        hint: dockerfileHint(lines) + staticHint(tree),
       });
     }
     throw notYet('package.json', 'Node.js', lines);
   },
 };
+
+/** Packages of web pages, such as a library's dist, have a package.json too. */
+function staticHint(tree: Tree): string {
+  const page = firstFile(tree, ['index.html', 'public/index.html', 'dist/index.html']);
+  return page === undefined
+    ? ''
+    : `\nOr, to publish ${page} and what is beside it as it is, write into dinp.yml:\n  type: static`;
+}
 
 function firstFile(tree: Tree, paths: string[]): string | undefined {
   return paths.find((path) => regularFile(tree, path));
