@@ -1,7 +1,7 @@
 import { CURVE25519, type Part } from '../bench.ts';
 import { interleave, median, pairedRatio } from '../pairs.ts';
-import { openWatchedPath, type WatchedPath } from '../proxies.ts';
 import { compared, type Row } from '../report.ts';
+import { openWatchedPath, type WatchedPath } from '../watched-path.ts';
 
 const CONNECTS = 30;
 /** A delayed acknowledgement costs 40 ms; less is the machine's own unrest. */

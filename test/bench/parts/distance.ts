@@ -1,6 +1,6 @@
+import { openDelayedPath } from '../../support/delayed-path.ts';
 import type { Part } from '../bench.ts';
 import { interleave, median, pairedRatio } from '../pairs.ts';
-import { openDelayedPath } from '../proxies.ts';
 import { compared, megabytes, type Row } from '../report.ts';
 import { addLargeCommit } from '../source.ts';
 
