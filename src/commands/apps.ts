@@ -169,8 +169,9 @@ async function set(call: Call, name: string, settings: Settings): Promise<void> 
   if (target !== undefined) checkTarget(call, target);
   const said: string[] = [];
   if (branch !== undefined) {
-    await call.operations.setDeployBranch(app, await checkBranch(call, app, branch));
-    said.push(`Pushes to ${printable(branch)} deploy ${name}.`);
+    const short = branch.replace(/^refs\/heads\//, '');
+    await call.operations.setDeployBranch(app, short);
+    said.push(await describeBranch(call, app, short));
   }
   if (deploys !== undefined) {
     call.store.apps.setDeploys(app.id, deploys === 'on');
@@ -191,15 +192,11 @@ function checkTarget(call: Call, target: string): void {
   });
 }
 
-/** A branch that was pushed; of an app without commits any name will do, its first push brings it. */
-async function checkBranch(call: Call, app: App, typed: string): Promise<string> {
-  const branch = typed.replace(/^refs\/heads\//, '');
-  const branches = await call.repositories.branches(app);
-  if (branches.length === 0 || branches.includes(branch)) return branch;
-  const near = nearest(branch, branches);
-  throw new DinpError('not-found', `${app.name} has no branch "${printable(branch)}".`, {
-    hint: near === undefined ? `Pushed so far: ${listed(branches)}.` : `Did you mean ${near}?`,
-  });
+/** What to know of a branch that nobody pushed: it is no error, as only the deploy branch can be pushed. */
+async function describeBranch(call: Call, app: App, branch: string): Promise<string> {
+  if ((await call.repositories.branches(app)).includes(branch))
+    return `Pushes to ${printable(branch)} deploy ${app.name}.`;
+  return `Pushes to ${printable(branch)} deploy ${app.name}; nobody has pushed it yet.`;
 }
 
 async function destroy(call: Call, name: string, options: { confirm?: string; volumes?: boolean }): Promise<void> {

@@ -30,9 +30,9 @@ export class Addresses {
   }
 
   /** Host names of an app: under the server's domain first, then its own. */
-  hosts(app: App): string[] {
+  hosts(app: App, release: Release): string[] {
     const { domain } = this.#settings;
-    return [...(domain === undefined ? [] : [`${app.name}.${domain}`]), ...this.#store.domains.list(app.id)];
+    return [...(domain === undefined ? [] : [`${app.name}.${domain}`]), ...release.domains];
   }
 
   /** Addresses for people, best first; empty where the app has no web process. */
@@ -48,7 +48,13 @@ export class Addresses {
     }
     const suffix = routerPort === 80 ? '' : `:${routerPort}`;
     const own = app.port === undefined ? [] : [`http://${address}:${app.port}`];
-    return [...this.hosts(app).map((host) => `http://${host}${suffix}`), ...own];
+    return [...this.hosts(app, release).map((host) => `http://${host}${suffix}`), ...own];
+  }
+
+  /** Whether a host name is (or will be) an app's own, so that no other app may take it. */
+  isReserved(host: string): boolean {
+    const { domain } = this.#settings;
+    return domain !== undefined && (host === domain || host.endsWith(`.${domain}`));
   }
 
   /** true: the address stays the same from release to release. */

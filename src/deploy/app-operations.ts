@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { Identity } from '../domain/identity.ts';
@@ -58,7 +59,9 @@ export class AppOperations implements Operations {
     parseAppName(name);
     const { store, repositories, rollouts } = this.#parts;
     if (store.apps.find(name)) throw new DinpError('exists', `there is an app ${name} already.`);
-    await rollouts.exclusively(app, progress, async () => {
+    await rollouts.exclusively(app, progress, async (app) => {
+      if (store.apps.find(name)) throw new DinpError('exists', `there is an app ${name} already.`);
+      this.#refuseWhileBuilding(app);
       const release = this.#live(app);
       if (
         release?.services.some((service) =>
@@ -69,11 +72,12 @@ export class AppOperations implements Operations {
           hint: 'Create a new app, and move the data over.',
         });
       }
+      // First what can fail without harm, then what visitors notice.
+      await repositories.rename(app.name, name);
+      store.apps.rename(app.id, name);
       await this.#removeInstances(app, progress);
       await this.#parts.router?.removeRoute(app.name);
       await this.#parts.removeUnits(app.name);
-      await repositories.rename(app.name, name);
-      store.apps.rename(app.id, name);
       await rollouts.converge(store.apps.findById(app.id)!, progress, new AbortController().signal);
     });
   }
@@ -92,9 +96,8 @@ export class AppOperations implements Operations {
       await this.#parts.removeUnits(app.name);
       // Before the row: a repository without one would be taken up by the next app of that name.
       await repositories.remove(app.name).catch(ignoreMissing);
-      const builds = store.builds.list(app.id, Number.MAX_SAFE_INTEGER);
+      for (const build of store.builds.list(app.id, Number.MAX_SAFE_INTEGER)) logs.remove(build.id);
       store.apps.remove(app.id);
-      for (const build of builds) logs.remove(build.id);
       if (volumes.length > 0 && !options.volumes)
         progress.line(`Its volumes are kept: ${volumes.map((each) => each.volume).join(', ')}`);
     });
@@ -117,6 +120,18 @@ export class AppOperations implements Operations {
     progress: Progress,
     signal: AbortSignal,
   ): Promise<Release> {
+    return await this.#parts.rollouts.exclusively(app, progress, (current) =>
+      this.#rollBack(current, number, by, progress, signal),
+    );
+  }
+
+  async #rollBack(
+    app: App,
+    number: number | undefined,
+    by: Identity,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<Release> {
     const wanted = number ?? this.#before(app);
     const source = this.#parts.store.releases.find(app.id, wanted);
     if (!source)
@@ -124,7 +139,7 @@ export class AppOperations implements Operations {
         hint: `dinp releases list ${app.name}`,
       });
     if (source.number === app.liveRelease) throw new DinpError('refused', `v${wanted} of ${app.name} is live already.`);
-    if (source.state === 'failed') {
+    if (source.state !== 'past') {
       throw new DinpError('refused', `v${wanted} of ${app.name} never ran: its rollout failed.`, {
         hint: `dinp releases list ${app.name}`,
       });
@@ -148,12 +163,15 @@ export class AppOperations implements Operations {
     progress: Progress,
     signal: AbortSignal,
   ): Promise<Release | undefined> {
-    const { store } = this.#parts;
-    const before = store.config.get(app.id);
-    if (Object.entries(values).every(([name, value]) => before[name] === value)) return undefined;
-    store.config.change(app.id, values);
-    const live = this.#live(store.apps.findById(app.id)!);
-    return live && (await this.#release(app, live, 'config', store.config.get(app.id), by, progress, signal));
+    const { store, rollouts } = this.#parts;
+    return await rollouts.exclusively(app, progress, async (current) => {
+      store.config.change(app.id, values);
+      const config = store.config.get(app.id);
+      const live = this.#live(current);
+      // Compared with what runs: a change whose release failed is tried again.
+      if (!live || isDeepStrictEqual(live.config, config)) return undefined;
+      return await this.#release(current, live, 'config', config, by, progress, signal);
+    });
   }
 
   async scale(app: App, formation: Record<string, number>, progress: Progress, signal: AbortSignal): Promise<void> {
@@ -244,7 +262,7 @@ export class AppOperations implements Operations {
     return this.#parts.renderUnits(this.#parts.rollouts.planForDisplay(release), kind);
   }
 
-  /** A new release of what `source` has, rolled out. */
+  /** A new release of what `source` has, rolled out; under the app's lock. */
   async #release(
     app: App,
     source: Release,
@@ -262,13 +280,14 @@ export class AppOperations implements Operations {
       fromNumber: source.number,
       buildId: source.buildId,
       target: this.#parts.target(app.target ?? source.target).name,
+      domains: source.domains,
       services: source.services,
       config,
       by: by.name,
     });
     progress.heading(`Starting v${release.number}`);
     if (source.source.kind === 'commit') await repositories.keepRef(app.name, release.number, source.source.sha);
-    await rollouts.exclusively(app, progress, () => rollouts.rollOut(app.id, release, progress, signal));
+    await rollouts.rollOut(app.id, release, progress, signal);
     return store.releases.find(app.id, release.number)!;
   }
 
@@ -284,9 +303,19 @@ export class AppOperations implements Operations {
     await this.#parts.rollouts.removeOthers(app, [], progress);
   }
 
+  #refuseWhileBuilding(app: App): void {
+    const build = this.#parts.store.builds.listUnfinished().find((candidate) => candidate.appId === app.id);
+    if (!build) return;
+    throw new DinpError('refused', `build #${build.number} of ${app.name} is not over.`, {
+      hint: `Wait for it, or: dinp builds cancel ${app.name}`,
+    });
+  }
+
   #live(app: App): Release | undefined {
-    const current = this.#parts.store.apps.findById(app.id)!;
-    return current.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, current.liveRelease);
+    const current = this.#parts.store.apps.findById(app.id);
+    return current?.liveRelease === undefined
+      ? undefined
+      : this.#parts.store.releases.find(app.id, current.liveRelease);
   }
 
   #needLive(app: App): Release {

@@ -76,7 +76,7 @@ class Run {
   readonly #output: BuildOutput;
   readonly #timeout = new AbortController();
   readonly #signal: AbortSignal;
-  readonly #startedAt = Date.now();
+  readonly #startedAt = performance.now();
   #timer: NodeJS.Timeout | undefined;
   #stage: Stage = 'checkout';
   readonly #heartbeat: NodeJS.Timeout;
@@ -112,7 +112,7 @@ class Run {
   /** @param milliseconds counted from the build's start */
   setTimeout(milliseconds: number): void {
     clearTimeout(this.#timer);
-    const left = Math.max(0, this.#startedAt + milliseconds - Date.now());
+    const left = Math.max(0, this.#startedAt + milliseconds - performance.now());
     this.#timer = setTimeout(() => {
       this.#timeout.abort(
         new DinpError(
@@ -137,7 +137,8 @@ async function finishInterrupted(parts: DeployParts, build: Build, output: Build
   if (build.release === undefined) return false;
   const release = parts.store.releases.find(build.appId, build.release);
   if (release?.state === 'pending') await parts.rollouts.abandon(release);
-  if (release?.state !== 'live') return false;
+  // Past: an operator went back from it meanwhile.
+  if (release?.state !== 'live' && release?.state !== 'past') return false;
   announce(parts, build, release, output);
   return true;
 }
@@ -192,7 +193,7 @@ async function recordRelease(
     .map((service) => releaseService(build, service, images.get(service)!));
   if (services.length === 0)
     throw new DinpError('refused', 'the manifest says "deploy: false": an image was made and there is nothing to run.');
-  claimDomains(parts, build, plan);
+  checkDomains(parts, build, plan);
   const release = parts.store.transaction(() => {
     const created = parts.store.releases.create({
       appId: build.appId,
@@ -201,6 +202,7 @@ async function recordRelease(
       fromNumber: undefined,
       buildId: build.id,
       target: parts.checkTarget(plan.target ?? parts.store.apps.findById(build.appId)!.target),
+      domains: plan.domains,
       services,
       config: parts.store.config.get(build.appId),
       by: build.by,
@@ -241,20 +243,24 @@ function withPort(process: Process, exposed: number | undefined): Process {
   return process.name === 'web' && process.port === undefined ? { ...process, port: exposed ?? DEFAULT_PORT } : process;
 }
 
-/** @throws DinpError refused when a domain of dinp.yml belongs to another app */
-function claimDomains(parts: DeployParts, build: Build, plan: DeployPlan): void {
+/** @throws DinpError refused when a domain of dinp.yml belongs to another app, or may come to */
+function checkDomains(parts: DeployParts, build: Build, plan: DeployPlan): void {
   for (const name of plan.domains) {
+    if (parts.addresses.isReserved(name)) {
+      throw new DinpError(
+        'refused',
+        `the domain ${name} of dinp.yml is under the server's own, whose names are those of apps.`,
+        {
+          hint: `Take it out of dinp.yml; every app has APP.DOMAIN without being asked.`,
+        },
+      );
+    }
     const owner = parts.store.domains.findOwner(name);
     if (owner === undefined || owner === build.appId) continue;
-    throw new DinpError(
-      'refused',
-      `the domain ${name} of dinp.yml belongs to the app ${parts.store.apps.findById(owner)!.name}.`,
-      {
-        hint: 'Take it out of one of the two dinp.yml files.',
-      },
-    );
+    throw new DinpError('refused', `the domain ${name} of dinp.yml belongs to another app.`, {
+      hint: 'Take it out of one of the two dinp.yml files.',
+    });
   }
-  parts.store.domains.replace(build.appId, plan.domains);
 }
 
 function announce(parts: DeployParts, build: Build, release: Release, output: BuildOutput): void {

@@ -137,7 +137,7 @@ export class Pushes {
     if (branch === undefined) return [];
     if (app.deployBranch === undefined) await this.#decideBranch(app, branch);
     const sha = await this.#parts.repositories.readRef(app.name, `refs/heads/${branch}`);
-    if (sha === undefined || this.#parts.store.builds.findLatest(app.id, sha)) return [];
+    if (sha === undefined || this.#parts.store.builds.findLatest(app.id)?.sha === sha) return [];
     const build = this.#record(this.#parts.store.apps.findById(app.id)!, {
       sha,
       ref: `refs/heads/${branch}`,

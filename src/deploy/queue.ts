@@ -63,15 +63,25 @@ export class BuildQueue {
 
   /** Takes up what an earlier process left: its waiting builds wait again, its running ones start over. */
   resume(): void {
+    let last: Build | undefined;
     for (const build of this.#parts.store.builds.listUnfinished()) {
-      if (build.state === 'running') {
-        this.#parts.store.builds.requeue(build.id);
-        this.#parts.logs.append(build.id, '\nThe server was restarted in the middle of this build; it starts over.\n');
-      } else {
-        this.#parts.logs.append(build.id, '');
+      try {
+        this.#resumeOne(build);
+      } catch (error) {
+        this.#parts.onInternalError(build, error);
       }
+      last = build;
     }
-    this.#startNext();
+    if (last) this.#startNextSafely(last);
+  }
+
+  #resumeOne(build: Build): void {
+    const { store, logs } = this.#parts;
+    if (build.state === 'running') store.builds.requeue(build.id);
+    logs.append(
+      build.id,
+      build.state === 'running' ? '\nThe server was restarted in the middle of this build; it starts over.\n' : '',
+    );
   }
 
   /** 1 for the next to start; undefined for builds that do not wait. */
@@ -131,13 +141,24 @@ export class BuildQueue {
     }
   }
 
+  #startNextSafely(after: Build): void {
+    try {
+      this.#startNext();
+    } catch (error) {
+      this.#parts.onInternalError(after, error);
+    }
+  }
+
   #start(build: Build): void {
     const abort = new AbortController();
     this.#parts.store.builds.start(build.id);
-    const done = this.#run(this.#parts.store.builds.get(build.id), abort.signal).finally(() => {
-      this.#running.delete(build.id);
-      this.#startNext();
-    });
+    // Whatever goes wrong with the record of one build (a full disk, an app that is gone) must not end the server.
+    const done = this.#run(this.#parts.store.builds.get(build.id), abort.signal)
+      .catch((error: unknown) => this.#parts.onInternalError(build, error))
+      .finally(() => {
+        this.#running.delete(build.id);
+        this.#startNextSafely(build);
+      });
     this.#running.set(build.id, { appId: build.appId, abort, done });
   }
 

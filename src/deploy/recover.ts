@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { Target } from '../run/target.ts';
@@ -8,6 +9,9 @@ import type { BuildQueue } from './queue.ts';
 import type { Rollouts } from './rollout.ts';
 
 const CONVERGE_AT_ONCE = 4;
+/** An engine or a router that comes later than we do is asked again. */
+const FIRST_PAUSE_MS = 2_000;
+const LAST_PAUSE_MS = 60_000;
 
 export interface RecoveryParts {
   store: Store;
@@ -46,11 +50,16 @@ export async function recover(parts: RecoveryParts): Promise<void> {
  * needs to start, so nobody should wait for it: each app is locked while it is its turn.
  */
 export async function convergeAll(parts: RecoveryParts): Promise<void> {
-  const apps = parts.store.apps.list().filter((app) => app.liveRelease !== undefined);
-  const workers = Array.from({ length: CONVERGE_AT_ONCE }, async () => {
-    for (let app = apps.shift(); app; app = apps.shift()) await convergeApp(parts, app);
-  });
-  await Promise.all(workers);
+  let apps = parts.store.apps.list().filter((app) => app.liveRelease !== undefined);
+  for (let pauseMs = FIRST_PAUSE_MS; apps.length > 0; pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS)) {
+    const left: App[] = [];
+    const workers = Array.from({ length: CONVERGE_AT_ONCE }, async () => {
+      for (let app = apps.shift(); app; app = apps.shift()) if (!(await convergeApp(parts, app))) left.push(app);
+    });
+    await Promise.all(workers);
+    if (left.length > 0) await sleep(pauseMs, undefined, { ref: false });
+    apps = left;
+  }
 }
 
 /** Builds refs of an app that moved without anybody hearing of it. */
@@ -78,8 +87,8 @@ async function abandonPending(parts: RecoveryParts): Promise<void> {
   }
 }
 
-/** What should run is started, routed, and everything else of the app removed. */
-async function convergeApp(parts: RecoveryParts, app: App): Promise<void> {
+/** What should run is started, routed, and everything else of the app removed. @returns false where it is to be tried again */
+async function convergeApp(parts: RecoveryParts, app: App): Promise<boolean> {
   const lines: string[] = [];
   const progress: Progress = { heading: (text) => lines.push(text), line: (text) => lines.push(text) };
   try {
@@ -88,10 +97,12 @@ async function convergeApp(parts: RecoveryParts, app: App): Promise<void> {
     );
     if (lines.length > 0)
       parts.report('brought what runs in line with the live release', { app: app.name, did: lines });
+    return true;
   } catch (error) {
     parts.report('could not bring what runs in line with the live release', {
       app: app.name,
       why: error instanceof DinpError ? error.message : error,
     });
+    return !(error instanceof DinpError && error.code === 'unavailable');
   }
 }

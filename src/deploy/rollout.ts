@@ -39,9 +39,17 @@ export class Rollouts {
     this.#parts = parts;
   }
 
-  /** Runs `work` while nobody else changes what runs of the app. */
-  exclusively<T>(app: App, progress: Progress, work: () => Promise<T>): Promise<T> {
-    return this.#locks.hold(app.name, work, () => progress.line('Waiting for another change of this app to end …'));
+  /**
+   * Runs `work` while nobody else changes what runs of the app; it gets the app as it is once its turn has come.
+   * @throws DinpError not-found where the app was removed meanwhile
+   */
+  exclusively<T>(app: App, progress: Progress, work: (app: App) => Promise<T>): Promise<T> {
+    const run = async () => {
+      const current = this.#parts.store.apps.findById(app.id);
+      if (current) return await work(current);
+      throw new DinpError('not-found', `the app ${app.name} was removed meanwhile.`);
+    };
+    return this.#locks.hold(`${app.id}`, run, () => progress.line('Waiting for another change of this app to end …'));
   }
 
   /**
@@ -76,13 +84,18 @@ export class Rollouts {
       await emitted;
       signal.throwIfAborted();
       onTraffic();
-      await this.#switchTraffic(app, specs, progress);
+      await this.#switchTraffic(app, release, specs, progress);
     } catch (error) {
       await this.#backOut(app, target, release, specs, progress);
       throw error;
     }
     store.releases.makeLive(release);
-    await this.removeOthers(app, specs, progress);
+    try {
+      await this.removeOthers(app, specs, progress);
+    } catch (error) {
+      // The release is live: what is left of the old one is no failure of it, and goes with the next change or start.
+      progress.line(`The instances before could not be removed yet: ${(error as Error).message}`);
+    }
   }
 
   /** The instances a release should have now, each with its port of the host. */
@@ -136,7 +149,7 @@ export class Rollouts {
       app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
     if (!target.runs) return;
     if (!release || app.stopped) {
-      if (release) await this.#switchTraffic(app, [], progress);
+      if (release) await this.#switchTraffic(app, release, [], progress);
       await this.removeOthers(app, [], progress);
       return;
     }
@@ -149,7 +162,7 @@ export class Rollouts {
       progress,
       signal,
     );
-    await this.#switchTraffic(app, specs, progress);
+    await this.#switchTraffic(app, release, specs, progress);
     await this.removeOthers(app, specs, progress);
   }
 
@@ -267,6 +280,7 @@ export class Rollouts {
         'start-failed',
         `the release command of ${app.name} ended with status ${status}: ${service.releaseCommand.join(' ')}`,
         {
+          detail: tail.join('\n'),
           hint: 'Nothing was changed: the release before goes on serving. Mend the command and push again.',
         },
       );
@@ -274,7 +288,7 @@ export class Rollouts {
   }
 
   /** Points the app's address at the instances. */
-  async #switchTraffic(app: App, specs: InstanceSpec[], progress: Progress): Promise<void> {
+  async #switchTraffic(app: App, release: Release, specs: InstanceSpec[], progress: Progress): Promise<void> {
     const { router, addresses, store } = this.#parts;
     const upstreams = specs
       .filter((spec) => spec.process === WEB && spec.port)
@@ -287,7 +301,7 @@ export class Rollouts {
     }
     const port = await addresses.ensureAppPort(app);
     const current = store.apps.findById(app.id)!;
-    await router.setRoute({ app: app.name, hosts: addresses.hosts(current), port, upstreams });
+    await router.setRoute({ app: app.name, hosts: addresses.hosts(current, release), port, upstreams });
     if (upstreams.length > 0) progress.line(`Traffic goes to ${specs[0]!.app} v${specs[0]!.release}`);
   }
 
@@ -303,7 +317,7 @@ export class Rollouts {
   async #routeToLive(app: App, progress: Progress): Promise<void> {
     const live = app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
     if (!live || app.stopped) return;
-    await this.#switchTraffic(app, await this.plan(app, live), SILENT).catch((error: unknown) =>
+    await this.#switchTraffic(app, live, await this.plan(app, live), SILENT).catch((error: unknown) =>
       progress.line(`The route could not be checked: ${(error as Error).message}`),
     );
   }

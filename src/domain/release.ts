@@ -40,6 +40,8 @@ export interface Release {
   buildId: number | undefined;
   /** Name of the target that runs it. */
   target: string;
+  /** Host names besides the one under the server's domain. */
+  domains: string[];
   services: ReleaseService[];
   /** The app's config at the time of the release. Values are secret: never logged or printed. */
   config: Record<string, string>;

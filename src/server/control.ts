@@ -3,7 +3,8 @@ import { reportError } from '../commands/errors.ts';
 import { runCommand } from '../commands/registry.ts';
 import { withProgram } from '../commands/text.ts';
 import type { Pushes, PushRepositories } from '../deploy/pushes.ts';
-import type { Identity } from '../domain/identity.ts';
+import { DinpError } from '../domain/errors.ts';
+import { type Identity, mayUse } from '../domain/identity.ts';
 import type {
   CommandRequest,
   JudgeReply,
@@ -41,13 +42,32 @@ export class Control implements RequestHandler {
   }
 
   async key(request: KeyRequest): Promise<KeyReply> {
-    const key = this.#parts.store.keys.findByFingerprint(request.fingerprint);
-    return { identity: key && { name: key.name, role: key.role, fingerprint: key.fingerprint, apps: key.apps } };
+    return { identity: this.#findIdentity(request.fingerprint) };
+  }
+
+  #findIdentity(fingerprint: string): Identity | undefined {
+    const key = this.#parts.store.keys.findByFingerprint(fingerprint);
+    return key && { name: key.name, role: key.role, fingerprint: key.fingerprint, apps: key.apps };
+  }
+
+  /**
+   * Who speaks, by the keys as they are now: a connection may outlive its key, or what the key may do.
+   * @throws DinpError denied where the key was removed
+   */
+  #current(identity: Identity): Identity {
+    if (identity.fingerprint === undefined) return identity;
+    const found = this.#findIdentity(identity.fingerprint);
+    if (found) return found;
+    throw new DinpError('denied', `the key of ${identity.name} was removed.`);
   }
 
   async open(request: OpenRequest): Promise<OpenReply> {
     try {
-      const app = await this.#parts.pushes.open(request.identity, request.name, request.service === 'git-receive-pack');
+      const app = await this.#parts.pushes.open(
+        this.#current(request.identity),
+        request.name,
+        request.service === 'git-receive-pack',
+      );
       return { ok: true, app: app.name, repository: this.#parts.repositories.path(app.name) };
     } catch (error) {
       return { ok: false, text: reportError(error, this.#parts.pusherProgram, this.#parts.log).text };
@@ -55,9 +75,18 @@ export class Control implements RequestHandler {
   }
 
   async judge(request: JudgeRequest): Promise<JudgeReply> {
+    if (!this.#mayStill(request.identity, request.app)) {
+      return { ok: false, text: `This key may no longer use ${request.app}.`, reason: 'key removed' };
+    }
     const single = request.hook === 'pre-receive' ? undefined : request.commands[0];
     const verdict = await this.#parts.pushes.judge(request.app, request.asked, request.options, single);
     return { ...verdict, text: withProgram(verdict.text, this.#parts.pusherProgram) };
+  }
+
+  #mayStill(identity: Identity, app: string): boolean {
+    if (identity.fingerprint === undefined) return true;
+    const found = this.#findIdentity(identity.fingerprint);
+    return found !== undefined && mayUse(found, app);
   }
 
   async settle(request: SettleRequest, answer: Answer): Promise<void> {
@@ -76,7 +105,12 @@ export class Control implements RequestHandler {
   }
 
   async command(request: CommandRequest, answer: Answer): Promise<void> {
-    const identity = request.identity ?? OPERATOR;
+    if (request.identity !== undefined && this.#findIdentity(request.identity.fingerprint ?? '') === undefined) {
+      await answer.write(2, `error: the key of ${request.identity.name} was removed.\n`);
+      answer.exit(1);
+      return;
+    }
+    const identity = request.identity === undefined ? OPERATOR : this.#current(request.identity);
     this.#parts.log.info({ by: identity.name, command: request.argv.slice(0, 2).join(' ') }, 'command received');
     const status = await runCommand(request.argv, {
       ...this.#parts.commands,

@@ -23,7 +23,12 @@ export class BuildLogs {
       this.#open.set(buildId, log);
     }
     if (log.fd === undefined) return;
-    writeSync(log.fd, text);
+    try {
+      writeSync(log.fd, text);
+    } catch (error) {
+      // A full disk costs lines of a log, never a build or the server.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
     log.changed.emit('change');
   }
 

@@ -1,4 +1,5 @@
 import type { Build, BuildState, Stage } from '../domain/build.ts';
+import { DinpError } from '../domain/errors.ts';
 import type { Sqlite } from './database.ts';
 
 interface Row {
@@ -49,8 +50,11 @@ export class Builds {
     return this.get(Number(lastInsertRowid));
   }
 
+  /** @throws DinpError not-found where its app, and it with that, was removed */
   get(id: number): Build {
-    return toBuild(this.#db.prepare<[number], Row>(`${SELECT} WHERE b.id = ?`).get(id))!;
+    const build = toBuild(this.#db.prepare<[number], Row>(`${SELECT} WHERE b.id = ?`).get(id));
+    if (build) return build;
+    throw new DinpError('not-found', 'the app of this build was removed.');
   }
 
   find(appId: number, number: number): Build | undefined {

@@ -13,6 +13,7 @@ interface Row {
   from_number: number | null;
   build_id: number | null;
   target: string;
+  domains: string;
   config: string;
   made_by: string;
   created_at: number;
@@ -45,9 +46,9 @@ export class Releases {
     return this.#db.transaction(() => {
       const { lastInsertRowid } = this.#db
         .prepare(
-          `INSERT INTO releases (app_id, number, state, cause, source, from_number, build_id, target, config, made_by, created_at)
+          `INSERT INTO releases (app_id, number, state, cause, source, from_number, build_id, target, domains, config, made_by, created_at)
            VALUES (@appId, (SELECT coalesce(max(number), 0) + 1 FROM releases WHERE app_id = @appId),
-                   'pending', @cause, @source, @fromNumber, @buildId, @target, @config, @by, @now)`,
+                   'pending', @cause, @source, @fromNumber, @buildId, @target, @domains, @config, @by, @now)`,
         )
         .run({
           appId: release.appId,
@@ -56,6 +57,7 @@ export class Releases {
           fromNumber: release.fromNumber ?? null,
           buildId: release.buildId ?? null,
           target: release.target,
+          domains: JSON.stringify(release.domains),
           config: JSON.stringify(release.config),
           by: release.by,
           now: Date.now(),
@@ -95,11 +97,14 @@ export class Releases {
       .map((row) => this.#toRelease(row)!);
   }
 
-  /** The release becomes the app's live one, and the one before it a past one, in one step. */
+  /** The release becomes the app's live one, with its host names, and the one before it a past one, in one step. */
   makeLive(release: Release): void {
     this.#db.transaction(() => {
       this.#db.prepare("UPDATE releases SET state = 'past' WHERE app_id = ? AND state = 'live'").run(release.appId);
       this.#db.prepare("UPDATE releases SET state = 'live' WHERE id = ?").run(release.id);
+      this.#db.prepare('DELETE FROM domains WHERE app_id = ?').run(release.appId);
+      for (const name of release.domains)
+        this.#db.prepare('INSERT OR IGNORE INTO domains (name, app_id) VALUES (?, ?)').run(name, release.appId);
       this.#db.prepare('UPDATE apps SET live_release = ? WHERE id = ?').run(release.number, release.appId);
     })();
   }
@@ -144,6 +149,7 @@ export class Releases {
       fromNumber: row.from_number ?? undefined,
       buildId: row.build_id ?? undefined,
       target: row.target,
+      domains: JSON.parse(row.domains) as string[],
       services: services.map(toService),
       config: JSON.parse(row.config) as Record<string, string>,
       by: row.made_by,

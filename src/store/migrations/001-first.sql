@@ -4,7 +4,7 @@ CREATE TABLE meta (
 ) STRICT;
 
 CREATE TABLE apps (
-  id            INTEGER PRIMARY KEY,
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
   name          TEXT NOT NULL UNIQUE,
   deploy_branch TEXT,
   deploys       INTEGER NOT NULL DEFAULT 1,
@@ -31,7 +31,7 @@ CREATE TABLE key_apps (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE builds (
-  id            INTEGER PRIMARY KEY,
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
   app_id        INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
   number        INTEGER NOT NULL,
   sha           TEXT NOT NULL,
@@ -53,7 +53,7 @@ CREATE INDEX builds_unfinished ON builds (state) WHERE state IN ('waiting', 'run
 CREATE INDEX builds_by_commit ON builds (app_id, sha);
 
 CREATE TABLE releases (
-  id          INTEGER PRIMARY KEY,
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
   app_id      INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
   number      INTEGER NOT NULL,
   state       TEXT NOT NULL,

@@ -106,6 +106,7 @@ export class Terminal {
       fromNumber: undefined,
       buildId: undefined,
       target: 'docker',
+      domains: [],
       services: [
         {
           service: app.name,

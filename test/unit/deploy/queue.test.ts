@@ -134,3 +134,13 @@ test('a queue that is closed starts nothing and leaves what runs for the next se
   await end(build, new Error('connection reset'));
   assert.deepEqual([state(build), state(next)], ['running', 'waiting']);
 });
+
+test('an app that is removed while it builds ends the build, not the server', async () => {
+  const { push, end, store, internal, state } = setUp(1);
+  const build = push('shop', 'a');
+  const other = push('blog', 'a');
+  store.apps.remove(build.appId);
+  await end(build, new DinpError('build-failed', 'no.'));
+  assert.equal(internal.length, 1);
+  assert.equal(state(other), 'running');
+});

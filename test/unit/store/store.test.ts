@@ -28,6 +28,7 @@ function newRelease(appId: number) {
     buildId: undefined,
     services: [service],
     target: 'docker',
+    domains: [],
     config: { SECRET: 'x' },
     by: 'me',
   };
@@ -113,7 +114,6 @@ test('removing an app removes all that is its own', () => {
   const app = store.apps.create('shop');
   store.config.change(app.id, { A: '1' });
   store.ports.take(app.id, 'dinp-shop--web--v1--1', 22000);
-  store.domains.replace(app.id, ['shop.example.com']);
   store.keys.add({
     name: 'dev',
     fingerprint: 'SHA256:x',
@@ -121,7 +121,7 @@ test('removing an app removes all that is its own', () => {
     role: 'deployer',
     apps: ['shop'],
   });
-  store.releases.create(newRelease(app.id));
+  store.releases.makeLive(store.releases.create({ ...newRelease(app.id), domains: ['shop.example.com'] }));
   store.apps.remove(app.id);
   assert.deepEqual(store.keys.find('dev')?.apps, []);
   assert.equal(store.ports.taken().size, 0);
@@ -142,4 +142,27 @@ test('a change of several config values happens whole or not at all', () => {
     }),
   );
   assert.deepEqual(store.config.get(app.id), { A: '1', B: '2' });
+});
+
+test('the id of a removed app or build is never given again', () => {
+  const store = open(join(tempFolder(), 'dinp.db'));
+  const app = store.apps.create('shop');
+  const build = store.builds.create({ appId: app.id, sha: 'a', ref: 'refs/heads/main', noCache: false, by: 'me' });
+  store.apps.remove(app.id);
+  const again = store.apps.create('shop');
+  assert.notEqual(again.id, app.id);
+  assert.notEqual(
+    store.builds.create({ appId: again.id, sha: 'a', ref: 'refs/heads/main', noCache: false, by: 'me' }).id,
+    build.id,
+  );
+});
+
+test('host names come and go with the release that is live', () => {
+  const store = open(join(tempFolder(), 'dinp.db'));
+  const app = store.apps.create('shop');
+  store.releases.makeLive(store.releases.create({ ...newRelease(app.id), domains: ['a.example.com'] }));
+  assert.equal(store.domains.findOwner('a.example.com'), app.id);
+  store.releases.makeLive(store.releases.create({ ...newRelease(app.id), domains: ['b.example.com'] }));
+  assert.equal(store.domains.findOwner('a.example.com'), undefined);
+  assert.equal(store.domains.findOwner('b.example.com'), app.id);
 });
