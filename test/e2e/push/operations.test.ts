@@ -17,9 +17,7 @@ describe('operating an app', { concurrency: 2 }, () => {
     server = await startServer({ config: { builds: { parallel: 4 } } });
   });
   after(async () => {
-    const problems = await server.problems();
-    await server[Symbol.asyncDispose]();
-    assert.deepEqual(problems, []);
+    await server?.endTidily();
   });
 
   /** An app with two releases, "one" and "two". */
@@ -270,7 +268,7 @@ describe('a stopped server', () => {
     assert.equal(push.status, 128);
     assert.match(
       push.output,
-      /there is no app shop\.\nhint: {2}To create it: ssh -p \d+ dinp@127\.0\.0\.1 apps create shop\n/,
+      /there is no app shop\.\nhint: {2}To create it: ssh -p PORT dinp@127\.0\.0\.1 apps create shop\n/,
     );
     await server.dinpOk('apps', 'create', me.app);
     assert.equal((await me.push()).status, 0);
