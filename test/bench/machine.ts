@@ -25,8 +25,12 @@ export function describeMachine(): string[] {
   return [
     `${availableParallelism()} cores${model ? ` (${model})` : ''}, ${Math.round(totalmem() / 2 ** 30)} GiB of memory`,
     `Node ${process.version}, ${first(execFileSync('git', ['--version'], { encoding: 'utf8' }))}, ${first(ssh.stderr)}`,
-    `load before the run: ${loadavg()[0]!.toFixed(1)}`,
   ];
+}
+
+/** How many processes wanted to run in the last minute: on a machine that others use, what a run has to bear. */
+export function load(): string {
+  return loadavg()[0]!.toFixed(1);
 }
 
 /** Most memory that a process ever had in RAM, in bytes (VmHWM of proc(5)); 0 where it is gone. */

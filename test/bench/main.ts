@@ -11,7 +11,7 @@ import { nativeCrypto } from '../../src/ssh/ssh2-internals.ts';
 import type { Bench, Part } from './bench.ts';
 import { Client } from './client.ts';
 import { Dinp } from './dinp.ts';
-import { describeMachine } from './machine.ts';
+import { describeMachine, load } from './machine.ts';
 import { makePackage } from './package.ts';
 import { connects } from './parts/connects.ts';
 import { distance } from './parts/distance.ts';
@@ -37,10 +37,14 @@ async function main(): Promise<void> {
   }
   if (!nativeCrypto) throw new Error(NO_NATIVE_CRYPTO);
   const parts = positionals.length === 0 ? PARTS : PARTS.filter(({ name }) => positionals.includes(name));
-  const machine = describeMachine();
+  const before = load();
   const begin = Date.now();
   const rows = await runParts(parts, values.quick ?? false);
   const seconds = Math.round((Date.now() - begin) / 1000);
+  const machine = [
+    ...describeMachine(),
+    `load ${before} before the run and ${load()} after it, which makes some itself`,
+  ];
   process.stdout.write(`\n${renderTable(rows)}\n\n${machine.join('\n')}\n`);
   if (parts.length === PARTS.length && !values.quick) {
     writeFileSync(PAGE, renderPage(rows, machine, seconds));
@@ -93,6 +97,8 @@ the rounds' own ratios, so it need not be the quotient of the two times. Smaller
 - "A repository as git makes it" unpacks small packs into loose objects; dinp's settings keep every pack as it came.
 - The round trip is made by a proxy on the loopback interface that delays every byte by half of it.
 - Memory is the peak of the largest process (VmHWM): programs and libraries that processes share count in each.
+- A step is 35 ms or more in which neither side says anything, seen by a proxy that adds nothing. sshd's are delayed
+  acknowledgements, in every connection; a busy machine makes a few of its own.
 - "First output" of dinp comes after everything: the hooks, the ref, the build row. sshd's comes from the first hook.
 `;
 }

@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -118,9 +118,10 @@ async function dockerBuildAndPush(bench: Bench, registry: string, bytes: Buffer)
   return performance.now() - begin;
 }
 
-/** The engine is the machine's: nothing of this run stays in it. */
+/** The engine is the machine's: nothing of this run stays in it. A digest's name goes with the last tag of its image. */
 function removeImages(registry: string): void {
-  const list = execFileSync('docker', ['images', '--format', '{{.Repository}}:{{.Tag}}'], { encoding: 'utf8' });
-  const names = list.split('\n').filter((name) => name.startsWith(`${registry}/`));
-  if (names.length > 0) execFileSync('docker', ['rmi', '-f', ...names], { stdio: 'ignore' });
+  const format = '{{.Repository}}:{{.Tag}}\n{{.Repository}}@{{.Digest}}';
+  const list = execFileSync('docker', ['images', '--digests', '--format', format], { encoding: 'utf8' });
+  const names = list.split('\n').filter((name) => name.startsWith(`${registry}/`) && !name.includes('<none>'));
+  if (names.length > 0) spawnSync('docker', ['rmi', '-f', ...new Set(names)]);
 }
