@@ -5,8 +5,8 @@ import type { Entry, Section, Unit } from './unit-file.ts';
 /**
  * Writes a unit as text; the reverse of parseUnit: what it gives, parsed, is the same unit.
  *
- * @throws DinpError refused for names and values that no unit file can hold: line breaks, white space at an end,
- *   a trailing backslash that would swallow the next line, a key with "="
+ * @throws DinpError refused for names and values that no unit file can hold: line breaks, white space at an end, a key
+ *   with "="
  */
 export function writeUnit(unit: Unit): string {
   return unit.sections.map(writeSection).join('\n');
@@ -19,8 +19,9 @@ function writeSection(section: Section): string {
 
 function writeEntry({ key, value }: Entry): string {
   if (key === '' || !holds(key) || /^[[#;\ufeff]|=/.test(key)) throw cannotHold('key', key);
-  if (!holds(value) || endsEscaped(value)) throw cannotHold(`value of ${key}`, value);
-  return `${key}=${value}\n`;
+  if (!holds(value)) throw cannotHold(`value of ${key}`, value);
+  // White space at the end is not part of the value, and keeps a backslash from swallowing the next line.
+  return `${key}=${value}${endsEscaped(value) ? ' ' : ''}\n`;
 }
 
 function holds(text: string): boolean {

@@ -1,6 +1,5 @@
 import { execFileSync } from 'node:child_process';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { until } from './until.ts';
 
 const BEAT_MS = 100;
@@ -63,7 +62,9 @@ export async function makeGate(): Promise<Gate> {
 function bridgeAddress(): string {
   const option = '{{index .Options "com.docker.network.bridge.name"}}';
   const bridge = execFileSync('docker', ['network', 'inspect', 'bridge', '-f', option], { encoding: 'utf8' }).trim();
-  const found = networkInterfaces()[bridge]?.find(({ family }) => family === 'IPv4');
+  // Not from os.networkInterfaces(): it leaves the bridge out while no container is on it.
+  const lines = execFileSync('ip', ['-4', '-o', 'address', 'show', 'dev', bridge], { encoding: 'utf8' });
+  const found = /\binet ([\d.]+)\//.exec(lines)?.[1];
   if (found === undefined) throw new Error(`no address on the engine's bridge ${bridge}`);
-  return found.address;
+  return found;
 }

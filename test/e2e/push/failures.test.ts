@@ -13,16 +13,14 @@ describe('a push that fails', { concurrency: 2 }, () => {
     server = await startServer({ config: { builds: { parallel: 4 } } });
   });
   after(async () => {
-    const problems = await server.problems();
-    await server[Symbol.asyncDispose]();
-    assert.deepEqual(problems, []);
+    await server?.endTidily();
   });
 
   it('ends 1 with the last lines of the build; the release before serves, and the printed line tries again', async () => {
     const me = await server.client();
     await me.commit(server.quickApp('one'));
     await me.push();
-    await me.commit(server.quickApp('two', 'RUN echo compiling; echo "no such file: shop.c" >&2; exit 3'));
+    await me.commit(server.quickApp('two', 'RUN echo compiling; echo "no such file: shop.c"; exit 3'));
 
     const push = await me.push();
     assert.equal(push.status, 1);
@@ -34,11 +32,11 @@ describe('a push that fails', { concurrency: 2 }, () => {
 -----> Making the image  [+0.0 s]
        [1/3] FROM 127.0.0.1:PORT/base/busybox:1
        [2/3] COPY index.html /www/index.html
-       [3/3] RUN echo compiling; echo "no such file: shop.c" >&2; exit 3
+       [3/3] RUN echo compiling; echo "no such file: shop.c"; exit 3
        compiling
        no such file: shop.c
 
- !     Build #2 of shop failed in stage build: RUN echo compiling; echo "no such file: shop.c" >&2; exit 3 ended with exit status 3.
+ !     Build #2 of shop failed in stage build: RUN echo compiling; echo "no such file: shop.c"; exit 3 ended with exit status 3.
 
          compiling
          no such file: shop.c
@@ -54,7 +52,7 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
     assert.equal(again.status, 1);
     assert.equal(
       again.output,
-      `Build #2 of COMMIT2 failed: RUN echo compiling; echo "no such file: shop.c" >&2; exit 3 ended with exit status 3.
+      `Build #2 of COMMIT2 failed: RUN echo compiling; echo "no such file: shop.c"; exit 3 ended with exit status 3.
 v1 is live with commit COMMIT1.
 To deploy COMMIT2 again:
 

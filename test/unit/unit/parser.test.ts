@@ -116,10 +116,11 @@ test('parse(write(parse(x))) equals parse(x), for any text', () => {
 
 test('the writer refuses what would not come back', () => {
   const write = (key: string, value: string) => writeUnit({ sections: [{ name: 'A', entries: [{ key, value }] }] });
-  for (const value of ['a\nb', 'a\rb', ' a', 'a\t', 'a\\', 'a\\\\\\', 'a\0b'])
+  for (const value of ['a\nb', 'a\rb', ' a', 'a\t', 'a\0b'])
     assert.throws(() => write('K', value), { code: 'refused' });
   for (const key of ['', '#K', ';K', '[K', 'K=', ' K', 'K\n'])
     assert.throws(() => write(key, 'v'), { code: 'refused' });
   assert.throws(() => writeUnit({ sections: [{ name: 'A]\n[B', entries: [] }] }), { code: 'refused' });
   assert.equal(write('K', 'a\\\\'), '[A]\nK=a\\\\\n');
+  assert.equal(write('K', 'a\\'), '[A]\nK=a\\ \n');
 });
