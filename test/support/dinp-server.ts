@@ -350,11 +350,31 @@ export class TestServer implements AsyncDisposable {
     return found;
   }
 
+  /** Ends it as dispose does, and throws where something ran or was left that should not. */
+  async endTidily(): Promise<void> {
+    const problems = await this.problems().catch((error: unknown) => [String(error)]);
+    await this[Symbol.asyncDispose]();
+    if (problems.length > 0) throw new Error(`not as it should be:\n${problems.join('\n')}`);
+  }
+
   /** Ends the server, removes all of its containers, volumes and images, and proves that no process of it is left. */
   async [Symbol.asyncDispose](): Promise<void> {
+    // Whatever fails: a program that stays would keep the test's process from its end.
+    await using _ports = this.#ports;
+    await using _registry = this.registry;
+    await using _caddy = this.caddy;
     rmSync(join(this.folder, 'hold'), { recursive: true, force: true });
     if (this.#process?.exitCode === null && this.#process.signalCode === null) await this.stop();
     const left = await this.#processesLeft();
+    try {
+      this.#removeFromEngine();
+    } finally {
+      rmSync(this.folder, { recursive: true, force: true });
+    }
+    if (left.length > 0) throw new Error(`processes of the server outlived it:\n${left.join('\n')}`);
+  }
+
+  #removeFromEngine(): void {
     if (existsSync(join(this.data, 'dinp.db'))) {
       for (const name of this.containers()) docker('rm', '-f', '-v', name);
       for (const volume of this.volumes()) docker('volume', 'rm', volume);
@@ -364,12 +384,7 @@ export class TestServer implements AsyncDisposable {
       (image) => image.startsWith(`${this.registry.address}/`) && !image.includes('<none>'),
     );
     // A digest's name goes with the last tag of its image.
-    spawnSync('docker', ['-H', `unix://${SOCKET}`, 'rmi', '-f', ...images]);
-    await this.caddy[Symbol.asyncDispose]();
-    await this.registry[Symbol.asyncDispose]();
-    await this.#ports[Symbol.asyncDispose]();
-    rmSync(this.folder, { recursive: true, force: true });
-    if (left.length > 0) throw new Error(`processes of the server outlived it:\n${left.join('\n')}`);
+    if (images.length > 0) spawnSync('docker', ['-H', `unix://${SOCKET}`, 'rmi', '-f', ...images]);
   }
 
   /** Processes that still work in our folder; those of a server that was killed get a moment to notice. */

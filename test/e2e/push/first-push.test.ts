@@ -12,9 +12,7 @@ describe('git push dinp master', { concurrency: 2 }, () => {
     server = await startServer({ config: { builds: { parallel: 4 } } });
   });
   after(async () => {
-    const problems = await server.problems();
-    await server[Symbol.asyncDispose]();
-    assert.deepEqual(problems, []);
+    await server?.endTidily();
   });
 
   it('makes an app of the first push, which answers at the printed addresses, and replaces it at the second', async () => {

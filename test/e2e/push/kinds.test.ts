@@ -13,9 +13,7 @@ describe('what is pushed', { concurrency: 2 }, () => {
     server = await startServer({ config: { builds: { parallel: 4 } } });
   });
   after(async () => {
-    const problems = await server.problems();
-    await server[Symbol.asyncDispose]();
-    assert.deepEqual(problems, []);
+    await server?.endTidily();
   });
 
   it('a Dockerfile with build arguments, on a base of this server', async () => {

@@ -8,9 +8,7 @@ describe('what a push may move', { concurrency: 2 }, () => {
     server = await startServer({ config: { builds: { parallel: 4 } } });
   });
   after(async () => {
-    const problems = await server.problems();
-    await server[Symbol.asyncDispose]();
-    assert.deepEqual(problems, []);
+    await server?.endTidily();
   });
 
   it('refuses another branch, saying how to deploy it, and deploys the deploy branch beside it', async () => {

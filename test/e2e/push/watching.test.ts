@@ -10,9 +10,7 @@ describe('a push and its build', { concurrency: 2 }, () => {
     server = await startServer({ config: { builds: { parallel: 6 } } });
   });
   after(async () => {
-    const problems = await server.problems();
-    await server[Symbol.asyncDispose]();
-    assert.deepEqual(problems, []);
+    await server?.endTidily();
   });
 
   const finished = (app: string, number: number) =>
