@@ -29,13 +29,16 @@ const COMMITS = 400;
 const NO_NATIVE_CRYPTO = `ssh2 runs without its native ciphers here, so that every figure would be wrong.
 Install g++, make and python3, then: npm rebuild ssh2 (with npm_config_nodedir set to the folder of this Node)`;
 
+/** Why nothing is measured; told without a stack. */
+class Refusal extends Error {}
+
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({ options: { quick: { type: 'boolean' } }, allowPositionals: true });
   const unknown = positionals.find((name) => !PARTS.some((part) => part.name === name));
   if (unknown !== undefined) {
-    throw new Error(`there is no part ${unknown}; there are: ${PARTS.map(({ name }) => name).join(', ')}`);
+    throw new Refusal(`there is no part ${unknown}; there are: ${PARTS.map(({ name }) => name).join(', ')}`);
   }
-  if (!nativeCrypto) throw new Error(NO_NATIVE_CRYPTO);
+  if (!nativeCrypto) throw new Refusal(NO_NATIVE_CRYPTO);
   const parts = positionals.length === 0 ? PARTS : PARTS.filter(({ name }) => positionals.includes(name));
   const before = load();
   const begin = Date.now();
@@ -104,6 +107,7 @@ the rounds' own ratios, so it need not be the quotient of the two times. Smaller
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`bench: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  const text = error instanceof Refusal ? error.message : error instanceof Error ? error.stack : String(error);
+  process.stderr.write(`bench: ${text}\n`);
   process.exitCode = 1;
 });
