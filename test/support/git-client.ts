@@ -82,11 +82,13 @@ export class GitClient {
   }
 }
 
-/** Text with what differs from run to run replaced: seconds, digests, ports, and what the engine's cache had. */
+/** Text with what differs from run to run replaced: seconds, digests, ports, and what the engine's cache and load add. */
 export function stable(text: string): string {
   return (
     text
       .replace(/^ *\(cached\)\n/gm, '')
+      // What shows on a slow machine only.
+      .replace(/^ *(?:\d+ of \d+ MB pushed|… still in stage .*)\n/gm, '')
       // git says that on another stream than ours, so it comes before or after our words.
       .replace(/^remote: error: hook declined to update .*\n/gm, '')
       .replace(/ssh -p \d+ /g, 'ssh -p PORT ')
