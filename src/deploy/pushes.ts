@@ -2,7 +2,7 @@ import type { App } from '../domain/app.ts';
 import { type Build, isFinished } from '../domain/build.ts';
 import { DinpError } from '../domain/errors.ts';
 import { type Identity, mayUse } from '../domain/identity.ts';
-import { nearest, parseAppName } from '../domain/names.ts';
+import { nearest, parseAppName, printable } from '../domain/names.ts';
 import type { PushOutcome, RefCommand } from '../domain/ref-command.ts';
 import type { BuildLogs } from '../store/build-log.ts';
 import type { Store } from '../store/store.ts';
@@ -228,6 +228,15 @@ export class Pushes {
     const branch = this.#parts.store.apps.findById(app.id)!.deployBranch;
     if (tags.length > 0) {
       await watcher.write(`Tags are stored and do not deploy${branch ? `; ${branch} does` : ''}.\n`);
+    }
+    // Two first pushes at the same moment: both were judged before either had decided what deploys.
+    const late = outcome.applied.find((command) => command.ref.startsWith('refs/heads/') && !isZero(command.new));
+    if (late) {
+      const name = printable(late.ref.slice('refs/heads/'.length));
+      await watcher.write(
+        `Branch ${name} was stored and not deployed: ${branch} came first. To deploy it: git push dinp ${name}:${branch}\n`,
+      );
+      return 1;
     }
     return outcome.applied.length === outcome.asked.length ? outcome.status : 1;
   }
