@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { until } from './until.ts';
 
@@ -45,7 +46,8 @@ export async function makeGate(): Promise<Gate> {
       arrived--;
     },
     async left() {
-      await until('nobody waits at the gate', () => waiting.size === 0);
+      // By the processes: where a network ends with its last one, no socket hears of it.
+      await until('nobody waits at the gate', () => !isRunning(`nc\0${address}\0${port}\0`));
     },
     open() {
       isOpen = true;
@@ -56,6 +58,19 @@ export async function makeGate(): Promise<Gate> {
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** Whether any process of this machine, containers' too, has these words in its command line. */
+function isRunning(words: string): boolean {
+  return readdirSync('/proc').some((pid) => /^\d+$/.test(pid) && commandLine(pid).includes(words));
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /** This machine's address on the engine's default bridge. */
