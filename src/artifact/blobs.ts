@@ -41,10 +41,37 @@ export async function* readHeads(
 }
 
 /** The text of a regular file; undefined where there is none of that name, or it is no text of a sensible size. */
-export async function readText(tree: Tree, path: string): Promise<string | undefined> {
+export async function readText(tree: Tree, path: string, limit = MAX_TEXT): Promise<string | undefined> {
   const entry = regularFile(tree, path);
-  if (entry === undefined || entry.size > MAX_TEXT) return undefined;
-  return (await tree.head(entry, MAX_TEXT)).toString('utf8');
+  if (entry === undefined || entry.size > limit) return undefined;
+  return (await tree.head(entry, limit)).toString('utf8');
+}
+
+/** The value of a JSON file that holds an object; undefined where it is missing or none. */
+export async function readJsonObject(
+  tree: Tree,
+  path: string,
+  limit = MAX_TEXT,
+): Promise<Record<string, unknown> | undefined> {
+  const text = await readText(tree, path, limit);
+  if (text === undefined) return undefined;
+  try {
+    return objectIn(JSON.parse(text.replace(/^\ufeff/, '')));
+  } catch {
+    return undefined;
+  }
+}
+
+/** A value as an object; undefined for lists, null and anything else. */
+export function objectIn(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
+}
+
+/** The first of `paths` that is a regular file of the tree. */
+export function firstFile(tree: Tree, paths: readonly string[]): string | undefined {
+  return paths.find((path) => regularFile(tree, path) !== undefined);
 }
 
 /** The file at a path, unless it is a link: links are data and followed by nobody here. */

@@ -65,13 +65,17 @@ export function layFolder(
   const prefix = folder === '.' ? '' : `${folder}/`;
   const children = new Set<string>();
   const files: PlacedFile[] = [];
+  let child: string | undefined;
   for (const entry of tree.entries) {
     if (!entry.path.startsWith(prefix)) continue;
     const path = entry.path.slice(prefix.length);
     if (skip(path)) continue;
     files.push({ to: `${into}/${path}`, from: entry.path, mode: programs.has(entry.path) ? '100755' : entry.mode });
-    const slash = path.indexOf('/');
-    children.add(tree.treeId(prefix + path.slice(0, Math.max(slash, 0))) ?? entry.oid);
+    const name = path.slice(0, Math.max(path.indexOf('/'), 0));
+    // Paths are in order, so that a child's files follow each other and its id is asked for once.
+    if (name !== '' && name === child) continue;
+    child = name;
+    children.add((name === '' ? undefined : tree.treeId(prefix + name)) ?? entry.oid);
   }
   return { files, watch: [...children] };
 }
