@@ -19,13 +19,17 @@ export interface Candidate {
   control: boolean;
   /** Whether every process has a command from dinp.yml or a Procfile, so that none must be guessed. */
   commandsGiven: boolean;
+  /** Closes what a detector opens and its artifact needs. */
+  scope: AsyncDisposableStack;
 }
 
-/** What a detector found; paths in the commit begin at the service's folder. */
+/** What a detector found; paths begin at the service's folder, or at the root of its own tree. */
 export interface Artifact {
   /** For people, behind "Found". */
   found: string;
   image: ImagePlan;
+  /** What the image's paths are read from where it is not the service's folder: what is inside an archive. */
+  tree?: Tree | undefined;
   watch: string[];
   notes: string[];
 }

@@ -21,6 +21,8 @@ export interface PlanOptions {
   hostArch: string;
   /** The operator's catalogue: base name to what planning needs of it. */
   bases: ReadonlyMap<string, BaseFacts>;
+  /** Closes what planning opened and the plan needs: archives of the commit. */
+  scope: AsyncDisposableStack;
 }
 
 /**
@@ -40,7 +42,7 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
   const control = folder.find('control')?.mode === '100755' && !hasAnyCommand(manifest, procfile);
   const artifact = await detect({ ...options, tree: folder, manifest, control, commandsGiven });
   refuseForeignKeys(manifest, artifact);
-  await refusePointers(folder, artifact.image);
+  await refusePointers(artifact.tree ?? folder, artifact.image);
   const planned = planProcesses(
     manifest,
     procfile,
@@ -52,7 +54,8 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
       {
         name: options.app,
         found: artifact.found,
-        image: inCommit(artifact.image, dir, manifest.context),
+        image: artifact.tree === undefined ? inCommit(artifact.image, dir, manifest.context) : artifact.image,
+        tree: artifact.tree ?? tree,
         watch: watchIds(tree, manifest, artifact),
         processes: planned.processes,
         env: manifest.env ?? {},
@@ -68,9 +71,9 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
   };
 }
 
-/** The static site's base brings its web server. */
+/** Bases that serve what is laid into them. */
 function hasOwnCommand({ image }: Artifact): boolean {
-  return image.kind === 'layers' && image.artifact === 'static';
+  return image.kind === 'layers' && ['static', 'war', 'php'].includes(image.artifact);
 }
 
 function emptyCommit(app: string): DinpError {
@@ -186,6 +189,7 @@ function refuseShellWithout(
 function inCommit(image: ImagePlan, dir: string, context: string | undefined): ImagePlan {
   if (image.kind === 'dockerfile')
     return { ...image, context: context ?? joinPath(dir, image.context), dockerfile: joinPath(dir, image.dockerfile) };
+  if (image.kind === 'image') return image;
   return { ...image, files: image.files.map((file) => ({ ...file, from: joinPath(dir, file.from) })) };
 }
 

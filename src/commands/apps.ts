@@ -2,13 +2,14 @@ import { type Command, Option } from 'commander';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import { nearest, parseAppName, printable } from '../domain/names.ts';
+import { shortSource } from '../domain/source.ts';
 import type { Bind } from './bind.ts';
 import type { Call } from './context.ts';
 import { findApp, findRelease, howToPush, unfinishedBuilds, usableApps } from './lookup.ts';
 import { printJson, printRows } from './print.ts';
 import { withProgress } from './progress.ts';
 import { renderFields } from './table.ts';
-import { ago, counted, gitRemote, iso, listed, shortSha } from './text.ts';
+import { ago, counted, gitRemote, iso, listed } from './text.ts';
 
 interface Json {
   json?: boolean;
@@ -106,7 +107,7 @@ async function info(call: Call, name: string, options: Json): Promise<void> {
       State: stateOf(app),
       'Live release': app.liveRelease === undefined ? undefined : describeLive(call, app),
       Building: unfinishedBuilds(call, app).map(
-        (build) => `build ${build.number} of ${shortSha(build.sha)}, ${build.state}`,
+        (build) => `build ${build.number} of ${shortSource(build.source)}, ${build.state}`,
       ),
       Processes:
         Object.entries(formation)
@@ -124,8 +125,7 @@ async function info(call: Call, name: string, options: Json): Promise<void> {
 function describeLive(call: Call, app: App): string {
   const release = findRelease(call, app, undefined);
   const { source } = release;
-  const of = source.kind === 'commit' ? shortSha(source.sha) : source.filename;
-  return `v${release.number} of ${of}, ${ago(release.createdAt)} by ${release.by}`;
+  return `v${release.number} of ${shortSource(source)}, ${ago(release.createdAt)} by ${release.by}`;
 }
 
 async function create(call: Call, name: string): Promise<void> {

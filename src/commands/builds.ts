@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
 import { type Build, isFinished } from '../domain/build.ts';
 import { DinpError } from '../domain/errors.ts';
+import { describeSource, shortSource } from '../domain/source.ts';
 import type { Bind } from './bind.ts';
 import type { Call } from './context.ts';
 import { findApp, findBuild, howToPush, unfinishedBuilds } from './lookup.ts';
 import { parseCount } from './options.ts';
 import { printJson, printRows } from './print.ts';
 import { renderFields } from './table.ts';
-import { ago, cleanLines, iso, shortSha, span } from './text.ts';
+import { ago, cleanLines, iso, span } from './text.ts';
 
 export function defineBuilds(program: Command, bind: Bind): void {
   const builds = program.command('builds').description('attempts to turn commits into releases');
@@ -18,7 +19,7 @@ export function defineBuilds(program: Command, bind: Bind): void {
     .option('-n <count>', 'how many', parseCount, 20)
     .option(
       '--json',
-      'print JSON: number, sha, branch, state, stage, reason, release, supersededBy, by, createdAt, startedAt, finishedAt',
+      'print JSON: number, sha, branch, source, note, state, stage, reason, release, supersededBy, by, createdAt, startedAt, finishedAt',
     )
     .action(bind(list));
   builds
@@ -46,8 +47,10 @@ export function defineBuilds(program: Command, bind: Bind): void {
 function view(build: Build): object {
   return {
     number: build.number,
-    sha: build.sha,
-    branch: branchOf(build),
+    sha: build.source.kind === 'commit' ? build.source.sha : null,
+    branch: branchOf(build) ?? null,
+    source: build.source,
+    note: build.note ?? null,
     state: build.state,
     stage: build.stage ?? null,
     reason: build.reason ?? null,
@@ -60,8 +63,8 @@ function view(build: Build): object {
   };
 }
 
-function branchOf(build: Build): string {
-  return build.ref.replace(/^refs\/heads\//, '');
+function branchOf({ source }: Build): string | undefined {
+  return source.kind === 'commit' ? source.ref.replace(/^refs\/heads\//, '') : undefined;
 }
 
 /** `running: build`, `waiting, number 2 in the queue`, `failed`. */
@@ -88,7 +91,7 @@ async function list(call: Call, name: string, options: { n: number; json?: boole
     view,
     columns: [
       { title: 'BUILD', value: (build) => String(build.number), right: true },
-      { title: 'COMMIT', value: (build) => shortSha(build.sha) },
+      { title: 'SOURCE', value: (build) => shortSource(build.source), shrink: true },
       { title: 'STATE', value: (build) => stateOf(call, build) },
       { title: 'TOOK', value: took, right: true },
       { title: 'BY', value: (build) => build.by, shrink: true },
@@ -106,8 +109,9 @@ async function show(call: Call, name: string, number: string | undefined, option
   await call.out.stdout(
     renderFields({
       Build: `${build.number} of ${app.name}`,
-      Commit: build.sha,
+      Source: build.source.kind === 'commit' ? `commit ${build.source.sha}` : describeSource(build.source),
       Branch: branchOf(build),
+      Note: build.note,
       State: stateOf(call, build),
       'Failed in': build.state === 'failed' ? build.stage : undefined,
       Reason: build.reason,

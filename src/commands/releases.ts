@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { formatImageRef } from '../domain/image-ref.ts';
 import type { Release } from '../domain/release.ts';
+import { describeSource, shortSource } from '../domain/source.ts';
 import type { Bind } from './bind.ts';
 import type { Call } from './context.ts';
 import { findApp, findRelease, howToPush, parseNumber } from './lookup.ts';
@@ -8,7 +9,7 @@ import { parseCount } from './options.ts';
 import { printJson, printRows } from './print.ts';
 import { withProgress } from './progress.ts';
 import { renderFields } from './table.ts';
-import { ago, iso, shellLine, shortSha } from './text.ts';
+import { ago, iso, shellLine } from './text.ts';
 
 export function defineReleases(program: Command, bind: Bind): void {
   const releases = program.command('releases').description('what ran and what runs');
@@ -47,6 +48,7 @@ function view(release: Release): object {
     cause: release.cause,
     from: release.fromNumber ?? null,
     source: release.source,
+    note: release.note ?? null,
     target: release.target,
     by: release.by,
     createdAt: iso(release.createdAt),
@@ -55,14 +57,14 @@ function view(release: Release): object {
 
 function sourceOf(release: Release): string {
   const { source } = release;
-  return source.kind === 'upload'
-    ? source.filename
-    : `${shortSha(source.sha)} ${source.ref.replace(/^refs\/heads\//, '')}`;
+  return source.kind === 'commit'
+    ? `${shortSource(source)} ${source.ref.replace(/^refs\/heads\//, '')}`
+    : describeSource(source);
 }
 
 /** `push`, `rollback to v3`, `config of v3`. */
 function causeOf(release: Release): string {
-  if (release.cause === 'deploy') return release.source.kind === 'commit' ? 'push' : 'upload';
+  if (release.cause === 'deploy') return { commit: 'push', upload: 'upload', image: 'image' }[release.source.kind];
   const from =
     release.fromNumber === undefined ? '' : ` ${release.cause === 'rollback' ? 'to' : 'of'} v${release.fromNumber}`;
   return `${release.cause}${from}`;
@@ -92,7 +94,7 @@ async function show(call: Call, name: string, number: string | undefined, option
   if (options.json) {
     const services = release.services.map(({ service, commit, image, contentKey, processes, releaseCommand }) => ({
       service,
-      commit,
+      commit: commit ?? null,
       image: formatImageRef(image),
       contentKey,
       processes,
@@ -106,6 +108,7 @@ async function show(call: Call, name: string, number: string | undefined, option
       State: release.state,
       Source: sourceOf(release),
       Cause: causeOf(release),
+      Note: release.note,
       Target: release.target,
       By: release.by,
       When: ago(release.createdAt),

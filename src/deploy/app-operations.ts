@@ -277,6 +277,7 @@ export class AppOperations implements Operations {
       appId: app.id,
       cause,
       source: source.source,
+      note: source.note,
       fromNumber: source.number,
       buildId: source.buildId,
       target: this.#parts.target(app.target ?? source.target).name,

@@ -1,9 +1,9 @@
-import type { App } from '../domain/app.ts';
 import type { Build, Stage } from '../domain/build.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { DeployPlan, ServicePlan } from '../domain/plan.ts';
 import type { Process } from '../domain/process.ts';
 import type { Release, ReleaseService } from '../domain/release.ts';
+import { describeSource, type Source, sourceTag } from '../domain/source.ts';
 import type { Tree } from '../domain/tree.ts';
 import type { BuiltImage, ImageBuilder } from '../image/builder.ts';
 import type { Store } from '../store/store.ts';
@@ -15,7 +15,7 @@ const DEFAULT_PORT = 8080;
 /** A watcher sees a sign of life at least this often; it also keeps NAT and proxies from dropping a silent session. */
 const HEARTBEAT_MS = 15_000;
 
-/** A commit's files, and what closes the process that reads them. */
+/** The files of a source, and what closes the process or file that they are read from. */
 export type OpenTree = Tree & AsyncDisposable;
 
 export interface DeployParts {
@@ -23,8 +23,10 @@ export interface DeployParts {
   addresses: Addresses;
   rollouts: Rollouts;
   builder: ImageBuilder;
-  openTree(app: string, sha: string, signal: AbortSignal): Promise<OpenTree>;
-  planDeploy(tree: Tree, app: string): Promise<DeployPlan>;
+  /** The files of a commit or an upload; an image by address has none. */
+  openSource(app: string, source: Source, signal: AbortSignal): Promise<OpenTree>;
+  /** @param scope closes what the plan's trees are read from */
+  planDeploy(tree: Tree, app: string, source: Source, scope: AsyncDisposableStack): Promise<DeployPlan>;
   /** The name of a target, the server's own where none is named. @throws DinpError config for one that this server does not have */
   checkTarget(name: string | undefined): string;
   /** Keeps a release's commit from git's garbage collection. */
@@ -47,13 +49,16 @@ export async function deploy(
   const run = new Run(parts, build, output, cancel);
   const app = parts.store.apps.findById(build.appId)!;
   try {
-    await using tree = await run.stage('checkout', `Reading ${build.sha.slice(0, 7)} of ${app.name}`, (signal) =>
-      parts.openTree(app.name, build.sha, signal),
+    await using scope = new AsyncDisposableStack();
+    const tree = await run.stage('checkout', `Reading ${describeSource(build.source)} of ${app.name}`, async (signal) =>
+      scope.use(await parts.openSource(app.name, build.source, signal)),
     );
-    const plan = await run.stage('detect', 'Looking for what to deploy', () => detect(parts, tree, app, output));
+    const plan = await run.stage('detect', 'Looking for what to deploy', () =>
+      detect(parts, build, tree, scope, output),
+    );
     run.setTimeout(longestTimeout(plan) ?? parts.defaultTimeoutMs);
     const images = await run.stage('build', 'Making the image', (signal) =>
-      buildImages(parts, build, plan, tree, output, signal),
+      buildImages(parts, build, plan, output, signal),
     );
     const release = await run.stage('release', 'Recording the release', () =>
       recordRelease(parts, build, plan, images, output),
@@ -143,8 +148,14 @@ async function finishInterrupted(parts: DeployParts, build: Build, output: Build
   return true;
 }
 
-async function detect(parts: DeployParts, tree: Tree, app: App, output: BuildOutput): Promise<DeployPlan> {
-  const plan = await parts.planDeploy(tree, app.name);
+async function detect(
+  parts: DeployParts,
+  build: Build,
+  tree: Tree,
+  scope: AsyncDisposableStack,
+  output: BuildOutput,
+): Promise<DeployPlan> {
+  const plan = await parts.planDeploy(tree, build.app, build.source, scope);
   for (const note of plan.notes) output.line(note);
   for (const service of plan.services) output.line(`Found ${service.found}`);
   return plan;
@@ -154,7 +165,6 @@ async function buildImages(
   parts: DeployParts,
   build: Build,
   plan: DeployPlan,
-  tree: Tree,
   output: BuildOutput,
   signal: AbortSignal,
 ): Promise<Map<ServicePlan, BuiltImage>> {
@@ -163,12 +173,13 @@ async function buildImages(
     const image = await parts.builder.build({
       app: build.app,
       repository: service.repository ?? (service.name === build.app ? build.app : `${build.app}/${service.name}`),
-      sha: build.sha,
-      branch: build.ref.replace('refs/heads/', ''),
+      tag: sourceTag(build.source),
+      revision: commitOf(build.source),
+      branch: build.source.kind === 'commit' ? build.source.ref.replace('refs/heads/', '') : undefined,
       buildNumber: build.number,
       plan: service.image,
       watch: service.watch,
-      tree,
+      tree: service.tree,
       noCache: build.noCache,
       onOutput: (text) => output.raw(text),
       signal,
@@ -198,7 +209,8 @@ async function recordRelease(
     const created = parts.store.releases.create({
       appId: build.appId,
       cause: 'deploy',
-      source: { kind: 'commit', sha: build.sha, ref: build.ref },
+      source: build.source,
+      note: build.note,
       fromNumber: undefined,
       buildId: build.id,
       target: parts.checkTarget(plan.target ?? parts.store.apps.findById(build.appId)!.target),
@@ -210,9 +222,10 @@ async function recordRelease(
     parts.store.builds.setRelease(build.id, created.number);
     return created;
   });
-  await parts.keepCommit(build.app, release.number, build.sha);
+  const commit = commitOf(build.source);
+  if (commit !== undefined) await parts.keepCommit(build.app, release.number, commit);
   output.line(
-    `v${release.number} is commit ${build.sha.slice(0, 7)} with ${Object.keys(release.config).length} config values`,
+    `v${release.number} is ${describeSource(build.source)} with ${Object.keys(release.config).length} config values`,
   );
   return release;
 }
@@ -229,13 +242,17 @@ function releaseService(build: Build, plan: ServicePlan, image: BuiltImage): Rel
   }
   return {
     service: plan.name,
-    commit: build.sha,
+    commit: commitOf(build.source),
     image: image.ref,
     contentKey: image.contentKey,
     processes: plan.processes.map((process) => withPort(process, image.exposedPort)),
     env: plan.env,
     releaseCommand: plan.releaseCommand,
   };
+}
+
+function commitOf(source: Source): string | undefined {
+  return source.kind === 'commit' ? source.sha : undefined;
 }
 
 /** Only `web` listens without saying so: on the port its image EXPOSEs, or 8080. */

@@ -59,7 +59,7 @@ export function planInstance(
       ...(port === undefined ? {} : { PORT: String(port.container) }),
       DINP_APP: release.app,
       DINP_RELEASE: `v${release.number}`,
-      DINP_COMMIT: service.commit,
+      ...(service.commit === undefined ? {} : { DINP_COMMIT: service.commit }),
     },
     secrets: release.config,
     memoryBytes: process.memoryBytes,

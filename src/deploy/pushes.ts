@@ -4,6 +4,7 @@ import { DinpError } from '../domain/errors.ts';
 import { type Identity, mayUse } from '../domain/identity.ts';
 import { nearest, parseAppName, printable } from '../domain/names.ts';
 import type { PushOutcome, RefCommand } from '../domain/ref-command.ts';
+import { shortSource } from '../domain/source.ts';
 import type { BuildLogs } from '../store/build-log.ts';
 import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
@@ -137,7 +138,8 @@ export class Pushes {
     if (branch === undefined) return [];
     if (app.deployBranch === undefined) await this.#decideBranch(app, branch);
     const sha = await this.#parts.repositories.readRef(app.name, `refs/heads/${branch}`);
-    if (sha === undefined || this.#parts.store.builds.findLatest(app.id)?.sha === sha) return [];
+    const last = this.#parts.store.builds.findLatestPush(app.id)?.source;
+    if (sha === undefined || (last?.kind === 'commit' && last.sha === sha)) return [];
     const build = this.#record(this.#parts.store.apps.findById(app.id)!, {
       sha,
       ref: `refs/heads/${branch}`,
@@ -164,9 +166,11 @@ export class Pushes {
   /** An app with deploys off gets its row all the same: it says what was pushed, when and by whom. */
   #record(app: App, build: { sha: string; ref: string; noCache: boolean; by: string }): Build {
     const { store, queue } = this.#parts;
-    if (app.deploys) return queue.submit({ appId: app.id, ...build });
+    const { sha, ref, noCache, by } = build;
+    const next = { appId: app.id, source: { kind: 'commit' as const, sha, ref }, noCache, by };
+    if (app.deploys) return queue.submit(next);
     return store.transaction(() => {
-      const created = store.builds.create({ appId: app.id, ...build });
+      const created = store.builds.create(next);
       store.builds.finish(created.id, { state: 'succeeded', reason: 'deploys are off' });
       return store.builds.get(created.id);
     });
@@ -187,7 +191,7 @@ export class Pushes {
   async #watchPushed(app: App, build: Build, outcome: PushOutcome, watcher: Watcher): Promise<number> {
     if (!app.deploys) {
       await watcher.write(
-        `Stored ${build.sha.slice(0, 7)}. Deploys of ${app.name} are off; to turn them on: dinp apps set ${app.name} --deploys on\n`,
+        `Stored ${shortSource(build.source)}. Deploys of ${app.name} are off; to turn them on: dinp apps set ${app.name} --deploys on\n`,
       );
       return 0;
     }
@@ -209,7 +213,7 @@ export class Pushes {
       .listUnfinished()
       .find((other) => other.appId === build.appId && other.state === 'running');
     const why = running
-      ? `build #${running.number} of ${running.sha.slice(0, 7)} runs first`
+      ? `build #${running.number} of ${shortSource(running.source)} runs first`
       : 'other apps build first';
     await watcher.write(`-----> Build #${build.number} waits, number ${position} in the queue: ${why}\n`);
   }
@@ -217,7 +221,7 @@ export class Pushes {
   async #tellUnwatched(app: App, watcher: Watcher): Promise<void> {
     for (const build of this.#parts.store.builds.listUnwatched(app.id)) {
       await watcher.write(
-        `Build #${build.number} of ${build.sha.slice(0, 7)}, which went on after its push was left, ${describeEnd(build)}.\n`,
+        `Build #${build.number} of ${shortSource(build.source)}, which went on after its push was left, ${describeEnd(build)}.\n`,
       );
       this.#parts.store.builds.setUnwatched(build.id, false);
     }

@@ -1,5 +1,6 @@
 import { type Build, isFinished } from '../domain/build.ts';
 import { DinpError } from '../domain/errors.ts';
+import { shortSource } from '../domain/source.ts';
 import type { BuildLogs } from '../store/build-log.ts';
 import type { NewBuild } from '../store/builds.ts';
 import type { Store } from '../store/store.ts';
@@ -44,7 +45,7 @@ export class BuildQueue {
         store.builds.finish(other.id, {
           state: 'superseded',
           supersededBy: created.id,
-          reason: `superseded by build #${created.number} (${created.sha.slice(0, 7)})`,
+          reason: `superseded by build #${created.number} (${shortSource(created.source)})`,
         });
       }
       return { build: created, older: waiting };
@@ -53,7 +54,7 @@ export class BuildQueue {
     for (const other of older) {
       logs.append(
         other.id,
-        `Build #${other.number} of ${other.sha.slice(0, 7)} was superseded by build #${build.number} of ${build.sha.slice(0, 7)}, pushed by ${build.by}.\n`,
+        `Build #${other.number} of ${shortSource(other.source)} was superseded by build #${build.number} of ${shortSource(build.source)}, deployed by ${build.by}.\n`,
       );
       logs.end(other.id);
     }

@@ -1,19 +1,21 @@
+import type { Source } from './source.ts';
+
 /** waiting → running → succeeded | failed | canceled; or superseded while waiting. */
 export type BuildState = 'waiting' | 'running' | 'succeeded' | 'failed' | 'canceled' | 'superseded';
 
 export const STAGES = ['checkout', 'detect', 'build', 'release', 'start', 'route'] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** One attempt to turn one commit into images and a release. */
+/** One attempt to turn one commit or upload into images and a release. */
 export interface Build {
   id: number;
   appId: number;
   app: string;
   /** 1, 2, 3 … within the app. */
   number: number;
-  sha: string;
-  /** The deploy branch, `refs/heads/main`. */
-  ref: string;
+  source: Source;
+  /** What is new, in the words of whoever deploys it. */
+  note: string | undefined;
   state: BuildState;
   stage: Stage | undefined;
   noCache: boolean;

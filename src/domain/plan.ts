@@ -1,5 +1,5 @@
 import type { Process } from './process.ts';
-import type { TreeEntry } from './tree.ts';
+import type { Tree, TreeEntry } from './tree.ts';
 
 export type ArtifactKind = 'dockerfile' | 'binary' | 'static' | 'plain' | 'war' | 'jar' | 'php' | 'python' | 'node';
 
@@ -7,7 +7,7 @@ export type ArtifactKind = 'dockerfile' | 'binary' | 'static' | 'plain' | 'war' 
 export interface PlacedFile {
   /** Absolute path in the image. */
   to: string;
-  /** Path in the commit. */
+  /** Path in the service's tree. */
   from: string;
   /** Mode in the image; undefined: as in the commit. A program that was committed without its x bit gets it here. */
   mode?: TreeEntry['mode'];
@@ -19,6 +19,14 @@ export interface BaseFacts {
   into?: string | undefined;
   /** Whether the base has `/bin/sh`. */
   shell: boolean;
+  /** Kinds of artifacts that it is meant for. */
+  for: readonly string[];
+  /** What it is for among those of its kind: `javax` or `jakarta` for a servlet container. */
+  when?: string | undefined;
+  /** Major number of the runtime in it: 17 for Java 17. */
+  version?: number | undefined;
+  /** Whether a build can have it: the registry has it, or it can be made here. */
+  usable: boolean;
 }
 
 /** How the image of a service is made. */
@@ -38,6 +46,11 @@ export type ImagePlan =
       /** Catalogue name of the base, `static`. */
       base: string;
       files: PlacedFile[];
+      /**
+       * Folders of the image whose files seldom change (`/app/node_modules`): they make a layer of their own, below that of
+       * all the others.
+       */
+      dependencies: string[];
       /** Working directory in the image, where the base's will not do. */
       workdir: string | undefined;
       /** argv; undefined: the base's own command. */
@@ -45,6 +58,11 @@ export type ImagePlan =
       env: Record<string, string>;
       /** undefined: the base's. */
       port: number | undefined;
+    }
+  | {
+      kind: 'image';
+      /** An image that exists, by address. */
+      reference: string;
     };
 
 /** What one service of a commit becomes: decided from names, heads of blobs and dinp.yml, without a checkout. */
@@ -53,6 +71,8 @@ export interface ServicePlan {
   /** For people: `static Linux program hello (amd64)`. */
   found: string;
   image: ImagePlan;
+  /** What the paths of `image` are read from: the commit, or what is inside an archive of it. */
+  tree: Tree;
   /** Ids of the trees and blobs that the image is made from, in the order of their paths; a part of its content key. */
   watch: string[];
   /** From dinp.yml, Procfile or the artifact; always at least one. `port: undefined` in `web` means: take what the image EXPOSEs, else 8080. */

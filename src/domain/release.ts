@@ -1,9 +1,6 @@
 import type { ImageRef } from './image-ref.ts';
 import type { Process } from './process.ts';
-
-export type ReleaseSource =
-  | { kind: 'commit'; sha: string; ref: string }
-  | { kind: 'upload'; sha256: string; filename: string };
+import type { Source } from './source.ts';
 
 /** What made the release: a push, an older release taken again, or changed config of the same image. */
 export type ReleaseCause = 'deploy' | 'rollback' | 'config';
@@ -14,8 +11,8 @@ export type ReleaseState = 'pending' | 'live' | 'past' | 'failed';
 /** One row a manifest service; an app without `services:` has one, named like the app. */
 export interface ReleaseService {
   service: string;
-  /** Source commit, also where it is another repository's. */
-  commit: string;
+  /** Source commit, also where it is another repository's; undefined for an upload or a foreign image. */
+  commit: string | undefined;
   image: ImageRef;
   contentKey: string;
   processes: Process[];
@@ -34,7 +31,8 @@ export interface Release {
   number: number;
   state: ReleaseState;
   cause: ReleaseCause;
-  source: ReleaseSource;
+  source: Source;
+  note: string | undefined;
   /** The release a rollback or config change was made from. */
   fromNumber: number | undefined;
   buildId: number | undefined;

@@ -36,3 +36,14 @@ export interface Tree {
    */
   streamAll(entries: Iterable<TreeEntry>): AsyncIterable<{ entry: TreeEntry; content: AsyncIterable<Buffer> }>;
 }
+
+/** No files at all: what an image by address is made from. */
+export const EMPTY_TREE: Tree = {
+  oid: '',
+  entries: [],
+  find: () => undefined,
+  treeId: () => undefined,
+  head: async () => Buffer.alloc(0),
+  async *stream() {},
+  async *streamAll() {},
+};

@@ -77,7 +77,15 @@ export class BaseCatalogue {
   /** What planning needs to know of a base; undefined for one that is not catalogued. */
   facts(name: string): BaseFacts | undefined {
     const entry = this.#entries.get(name);
-    return entry && { into: entry.into, shell: entry.shell };
+    return (
+      entry && {
+        into: entry.into,
+        shell: entry.shell,
+        for: entry.for,
+        when: entry.when,
+        usable: entry.build !== undefined,
+      }
+    );
   }
 
   /** The base whose image that is, if one is. @param image full reference */

@@ -6,14 +6,17 @@ export interface ImageRequest {
   app: string;
   /** `blog` or `blog/worker`: the repository within the registry. */
   repository: string;
-  /** Full SHA of the pushed commit; a tag of the image. */
-  sha: string;
-  /** Short branch name; its slug is a tag of the image. */
-  branch: string;
+  /** The tag of the image's source: the full SHA of the pushed commit, `up-…` of an upload. */
+  tag: string;
+  /** The pushed commit, for a label; undefined for uploads. */
+  revision: string | undefined;
+  /** Short branch name, whose slug is a tag of the image; undefined for uploads. */
+  branch: string | undefined;
   buildNumber: number;
   plan: ImagePlan;
   /** Tree ids whose contents the image depends on. */
   watch: string[];
+  /** What the plan's paths are read from. */
   tree: Tree;
   noCache: boolean;
   /** Output for the pusher, as it comes; may hold partial lines. */

@@ -27,7 +27,7 @@ export interface EngineImageBuilderOptions extends BaseImagesOptions {
 }
 
 /** Labels of our images. Containers inherit them, so their names must not be those of labels on instances. */
-const LABEL = { key: 'dinp.image.key', app: 'dinp.image.app', sha: 'dinp.image.sha', server: 'dinp.image.server' };
+const LABEL = { key: 'dinp.image.key', app: 'dinp.image.app', server: 'dinp.image.server' };
 const DEFAULT_MEMORY = 4 * 1024 ** 3;
 const DEFAULT_CPUS = 2;
 /** Makes images with a Docker Engine, and keeps them in our registry by content key (ImageBuilder says what it throws). */
@@ -92,9 +92,8 @@ export class EngineImageBuilder implements ImageBuilder {
           labels: {
             [LABEL.key]: recipe.key,
             [LABEL.app]: request.app,
-            [LABEL.sha]: request.sha,
             [LABEL.server]: this.#options.server,
-            'org.opencontainers.image.revision': request.sha,
+            ...(request.revision === undefined ? {} : { 'org.opencontainers.image.revision': request.revision }),
           },
           noCache: request.noCache,
           memoryBytes: this.#options.memoryBytes ?? DEFAULT_MEMORY,
@@ -129,11 +128,11 @@ export class EngineImageBuilder implements ImageBuilder {
     }
   }
 
-  /** The SHA as a tag, or `<sha>-<key8>` where the SHA stands for an image of another key (a changed base or argument). */
+  /** The source's tag, or `<tag>-<key8>` where that stands for an image of another key (a changed base or argument). */
   async #freeTag(request: ImageRequest, key: string, digest: string | undefined): Promise<string> {
     const { own } = this.#options.registries;
-    const taken = await own.findManifest(request.repository, request.sha, request.signal);
-    if (taken === undefined || taken.digest === digest) return request.sha;
+    const taken = await own.findManifest(request.repository, request.tag, request.signal);
+    if (taken === undefined || taken.digest === digest) return request.tag;
     const config = await readImageConfig(
       own,
       request.repository,
@@ -141,14 +140,15 @@ export class EngineImageBuilder implements ImageBuilder {
       (await this.#engineFacts()).platform,
       request.signal,
     );
-    return config?.labels[LABEL.key] === key ? request.sha : `${request.sha}-${key.slice(0, 8)}`;
+    return config?.labels[LABEL.key] === key ? request.tag : `${request.tag}-${key.slice(0, 8)}`;
   }
 
   /** Sets every tag of the image. No blob moves. The key's tag comes last: where it is, the others are. */
   async #tag(request: ImageRequest, key: string, manifest: Manifest): Promise<void> {
     const { own } = this.#options.registries;
-    const sha = await this.#freeTag(request, key, manifest.digest);
-    const tags = [sha, branchTag(request.branch), `b${request.buildNumber}`];
+    const tag = await this.#freeTag(request, key, manifest.digest);
+    const branch = request.branch === undefined ? [] : [branchTag(request.branch)];
+    const tags = [tag, ...branch, `b${request.buildNumber}`];
     await Promise.all(tags.map((tag) => own.putManifest(request.repository, tag, manifest, request.signal)));
     await own.putManifest(request.repository, keyTag(key), manifest, request.signal);
   }

@@ -64,6 +64,7 @@ export function branchTag(branch: string): string {
     .replace(/[^a-z0-9._-]+/g, '-')
     .replace(/^[.-]+|[.-]+$/g, '')
     .slice(0, 100);
-  const taken = slug === '' || /^(?:[0-9a-f]{40}|[0-9a-f]{64})(?:-|$)|^key-|^b\d+$/.test(slug);
+  const taken =
+    slug === '' || /^(?:[0-9a-f]{40}|[0-9a-f]{64})(?:-|$)|^key-|^layer-|^(?:up|img)-[0-9a-f]{12}$|^b\d+$/.test(slug);
   return taken ? `branch-${slug}`.replace(/-$/, '') : slug;
 }

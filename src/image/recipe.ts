@@ -42,9 +42,10 @@ const BUILT_IN_SYNTAX = /^(?:docker\.io\/)?docker\/dockerfile:[^@]+$/;
 
 /** Reads what a request asks for. @throws DinpError refused, unavailable, canceled */
 export function readRecipe(request: ImageRequest, kitchen: Kitchen): Promise<Recipe> {
-  return request.plan.kind === 'dockerfile'
-    ? dockerfileRecipe(request, request.plan, kitchen)
-    : layersRecipe(request, request.plan, kitchen);
+  const { plan } = request;
+  if (plan.kind === 'dockerfile') return dockerfileRecipe(request, plan, kitchen);
+  if (plan.kind === 'layers') return layersRecipe(request, plan, kitchen);
+  throw new Error('an image by address is copied, not built');
 }
 
 async function layersRecipe(

@@ -2,10 +2,11 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Docker from 'dockerode';
 import { planDeploy } from '../artifact/plan-deploy.ts';
+import { planImage } from '../artifact/plan-image.ts';
 import { withProgram } from '../commands/text.ts';
 import { Addresses } from '../deploy/addresses.ts';
 import { AppOperations } from '../deploy/app-operations.ts';
-import { deploy } from '../deploy/deploy.ts';
+import { deploy, type OpenTree } from '../deploy/deploy.ts';
 import { Pushes } from '../deploy/pushes.ts';
 import { BuildQueue } from '../deploy/queue.ts';
 import { convergeAll, recover, recoverRefs } from '../deploy/recover.ts';
@@ -13,6 +14,8 @@ import { Rollouts } from '../deploy/rollout.ts';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { BaseFacts } from '../domain/plan.ts';
+import { type Source, shortSource } from '../domain/source.ts';
+import { EMPTY_TREE } from '../domain/tree.ts';
 import { Repositories } from '../git/repositories.ts';
 import { BaseCatalogue } from '../image/bases.ts';
 import { ImageEngine } from '../image/engine.ts';
@@ -149,8 +152,11 @@ function buildServer(config: ServerConfig, log: ServerLog) {
           addresses,
           rollouts,
           builder,
-          openTree: (app, sha, abort) => repositories.openTree(app, sha, abort),
-          planDeploy: (tree, app) => planDeploy(tree, { app, hostArch: hostArch(), bases: baseFacts(bases) }),
+          openSource: (app, source, abort) => openSource(repositories, app, source, abort),
+          planDeploy: (tree, app, source, scope) =>
+            source.kind === 'image'
+              ? Promise.resolve(planImage(app, source.reference))
+              : planDeploy(tree, { app, hostArch: hostArch(), bases: baseFacts(bases), scope }),
           checkTarget: (name) => target(name).name,
           keepCommit: (app, release, sha) => repositories.keepRef(app, release, sha),
           defaultTimeoutMs: parseConfigDuration(config.builds.timeout),
@@ -163,8 +169,8 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     onInternalError: (build, err) =>
       log.error({ err, app: build.app, build: build.id }, 'build failed for a reason of ours'),
     onFinished: (build, milliseconds) => {
-      const { app, id, sha, state, release } = build;
-      log.info({ app, build: id, sha, state, release, milliseconds }, 'build finished');
+      const { app, id, source, state, release } = build;
+      log.info({ app, build: id, source: shortSource(source), state, release, milliseconds }, 'build finished');
       repositories.maintain(app).then((done) => done && log.info({ app }, 'repository repacked'), onError);
     },
   });
@@ -294,6 +300,16 @@ function findTarget(targets: Map<string, Target>, name: string): Target {
   throw new DinpError('config', `there is no target ${name}.`, {
     hint: `This server has: ${[...targets.keys()].join(', ')}.`,
   });
+}
+
+async function openSource(
+  repositories: Repositories,
+  app: string,
+  source: Source,
+  signal: AbortSignal,
+): Promise<OpenTree> {
+  if (source.kind === 'commit') return await repositories.openTree(app, source.sha, signal);
+  return { ...EMPTY_TREE, [Symbol.asyncDispose]: async () => {} };
 }
 
 function baseFacts(bases: BaseCatalogue): Map<string, BaseFacts> {

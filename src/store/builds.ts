@@ -1,5 +1,6 @@
 import type { Build, BuildState, Stage } from '../domain/build.ts';
 import { DinpError } from '../domain/errors.ts';
+import type { Source } from '../domain/source.ts';
 import type { Sqlite } from './database.ts';
 
 interface Row {
@@ -7,8 +8,8 @@ interface Row {
   app_id: number;
   app: string;
   number: number;
-  sha: string;
-  ref: string;
+  source: string;
+  note: string | null;
   state: BuildState;
   stage: Stage | null;
   no_cache: number;
@@ -24,8 +25,8 @@ interface Row {
 
 export interface NewBuild {
   appId: number;
-  sha: string;
-  ref: string;
+  source: Source;
+  note?: string | undefined;
   noCache: boolean;
   by: string;
 }
@@ -43,10 +44,17 @@ export class Builds {
   create(build: NewBuild): Build {
     const { lastInsertRowid } = this.#db
       .prepare(
-        `INSERT INTO builds (app_id, number, sha, ref, state, no_cache, pushed_by, created_at)
-         VALUES (@appId, (SELECT coalesce(max(number), 0) + 1 FROM builds WHERE app_id = @appId), @sha, @ref, 'waiting', @noCache, @by, @now)`,
+        `INSERT INTO builds (app_id, number, source, note, state, no_cache, pushed_by, created_at)
+         VALUES (@appId, (SELECT coalesce(max(number), 0) + 1 FROM builds WHERE app_id = @appId), @source, @note, 'waiting', @noCache, @by, @now)`,
       )
-      .run({ ...build, noCache: Number(build.noCache), now: Date.now() });
+      .run({
+        appId: build.appId,
+        source: JSON.stringify(build.source),
+        note: build.note ?? null,
+        noCache: Number(build.noCache),
+        by: build.by,
+        now: Date.now(),
+      });
     return this.get(Number(lastInsertRowid));
   }
 
@@ -69,8 +77,21 @@ export class Builds {
       sha === undefined
         ? this.#db.prepare<[number], Row>(`${SELECT} WHERE b.app_id = ? ORDER BY b.id DESC LIMIT 1`).get(appId)
         : this.#db
-            .prepare<[number, string], Row>(`${SELECT} WHERE b.app_id = ? AND b.sha = ? ORDER BY b.id DESC LIMIT 1`)
+            .prepare<[number, string], Row>(
+              `${SELECT} WHERE b.app_id = ? AND b.source ->> '$.sha' = ? ORDER BY b.id DESC LIMIT 1`,
+            )
             .get(appId, sha),
+    );
+  }
+
+  /** The newest build of a commit, whatever was uploaded since. */
+  findLatestPush(appId: number): Build | undefined {
+    return toBuild(
+      this.#db
+        .prepare<[number], Row>(
+          `${SELECT} WHERE b.app_id = ? AND b.source ->> '$.kind' = 'commit' ORDER BY b.id DESC LIMIT 1`,
+        )
+        .get(appId),
     );
   }
 
@@ -134,8 +155,8 @@ function toBuild(row: Row | undefined): Build | undefined {
       appId: row.app_id,
       app: row.app,
       number: row.number,
-      sha: row.sha,
-      ref: row.ref,
+      source: JSON.parse(row.source) as Source,
+      note: row.note ?? undefined,
       state: row.state,
       stage: row.stage ?? undefined,
       noCache: row.no_cache === 1,

@@ -1,5 +1,6 @@
 import type { Process } from '../domain/process.ts';
-import type { Release, ReleaseCause, ReleaseService, ReleaseSource, ReleaseState } from '../domain/release.ts';
+import type { Release, ReleaseCause, ReleaseService, ReleaseState } from '../domain/release.ts';
+import type { Source } from '../domain/source.ts';
 import type { Sqlite } from './database.ts';
 
 interface Row {
@@ -10,6 +11,7 @@ interface Row {
   state: ReleaseState;
   cause: ReleaseCause;
   source: string;
+  note: string | null;
   from_number: number | null;
   build_id: number | null;
   target: string;
@@ -30,7 +32,9 @@ interface ServiceRow {
   release_command: string | null;
 }
 
-export type NewRelease = Omit<Release, 'id' | 'app' | 'number' | 'state' | 'createdAt'>;
+export type NewRelease = Omit<Release, 'id' | 'app' | 'number' | 'state' | 'createdAt' | 'note'> & {
+  note?: string | undefined;
+};
 
 const SELECT = 'SELECT r.*, a.name AS app FROM releases r JOIN apps a ON a.id = r.app_id';
 
@@ -46,14 +50,15 @@ export class Releases {
     return this.#db.transaction(() => {
       const { lastInsertRowid } = this.#db
         .prepare(
-          `INSERT INTO releases (app_id, number, state, cause, source, from_number, build_id, target, domains, config, made_by, created_at)
+          `INSERT INTO releases (app_id, number, state, cause, source, note, from_number, build_id, target, domains, config, made_by, created_at)
            VALUES (@appId, (SELECT coalesce(max(number), 0) + 1 FROM releases WHERE app_id = @appId),
-                   'pending', @cause, @source, @fromNumber, @buildId, @target, @domains, @config, @by, @now)`,
+                   'pending', @cause, @source, @note, @fromNumber, @buildId, @target, @domains, @config, @by, @now)`,
         )
         .run({
           appId: release.appId,
           cause: release.cause,
           source: JSON.stringify(release.source),
+          note: release.note ?? null,
           fromNumber: release.fromNumber ?? null,
           buildId: release.buildId ?? null,
           target: release.target,
@@ -123,7 +128,8 @@ export class Releases {
       .run(
         releaseId,
         service.service,
-        service.commit,
+        // Nothing takes the place of a commit where there was none.
+        service.commit ?? '',
         service.image.repository,
         service.image.digest,
         service.contentKey,
@@ -145,7 +151,8 @@ export class Releases {
       number: row.number,
       state: row.state,
       cause: row.cause,
-      source: JSON.parse(row.source) as ReleaseSource,
+      source: JSON.parse(row.source) as Source,
+      note: row.note ?? undefined,
       fromNumber: row.from_number ?? undefined,
       buildId: row.build_id ?? undefined,
       target: row.target,
@@ -161,7 +168,7 @@ export class Releases {
 function toService(row: ServiceRow): ReleaseService {
   return {
     service: row.service,
-    commit: row.commit_sha,
+    commit: row.commit_sha === '' ? undefined : row.commit_sha,
     image: { repository: row.repository, digest: row.digest },
     contentKey: row.content_key,
     processes: (JSON.parse(row.processes) as Process[]).map((process) => ({

@@ -156,6 +156,7 @@ function layOut(candidate: Candidate, folder: string, programs: Program[]): Arti
       artifact: 'binary',
       base,
       files,
+      dependencies: [],
       workdir: INTO,
       command: programs.length > 1 && !candidate.control ? undefined : command,
       env: {},

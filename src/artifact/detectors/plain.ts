@@ -23,7 +23,17 @@ export const plain: Detector = {
       found: candidate.control
         ? 'executable control'
         : `plain tree (${files.length} ${files.length === 1 ? 'file' : 'files'})`,
-      image: { kind: 'layers', artifact: 'plain', base: name, files, workdir: into, command, env: {}, port: undefined },
+      image: {
+        kind: 'layers',
+        artifact: 'plain',
+        base: name,
+        files,
+        dependencies: [],
+        workdir: into,
+        command,
+        env: {},
+        port: undefined,
+      },
       watch,
       notes: [],
     };

@@ -31,6 +31,7 @@ export const staticSite: Detector = {
         artifact: 'static',
         base: name,
         files,
+        dependencies: [],
         workdir: undefined,
         command: undefined,
         env: {},
