@@ -68,11 +68,12 @@ export class BuildKitProgress implements BuildProgress {
     for (const vertex of status.vertexes) {
       const step = this.#step(vertex.digest);
       step.name = vertex.name.replace(/\s+/g, ' ');
-      if (vertex.started && !step.shown && isShown(vertex.name)) this.#heading(step);
-      if (vertex.cached && step.shown && !step.cachedShown) {
-        step.cachedShown = true;
-        this.#output.line('(cached)');
-      }
+      const isNew = vertex.started && !step.shown && isShown(vertex.name);
+      if (isNew) this.#heading(step, vertex.cached ? ' (cached)' : '');
+      if (!vertex.cached || !step.shown || step.cachedShown) continue;
+      step.cachedShown = true;
+      // Told after the heading, others' lines may stand between.
+      if (!isNew) this.#output.line(`${labelOf(step)}(cached)`);
     }
     for (const log of status.logs) this.#step(log.vertex).lines.write(log.msg);
     for (const warning of status.warnings) this.#output.line(`warning: ${warning.short}`);
@@ -87,10 +88,10 @@ export class BuildKitProgress implements BuildProgress {
     }
   }
 
-  #heading(step: Step): void {
+  #heading(step: Step, end: string): void {
     step.shown = true;
     this.#current = step;
-    this.#output.line(step.name);
+    this.#output.line(`${step.name}${end}`);
     this.#output.newStep();
   }
 
@@ -110,11 +111,16 @@ export class BuildKitProgress implements BuildProgress {
   }
 
   #log(step: Step, line: string): void {
-    const label = step === this.#current ? '' : (/^\[[^\]]*\] /.exec(step.name)?.[0] ?? '');
+    const label = step === this.#current ? '' : labelOf(step);
     this.#output.line(`${label}${line}`);
     step.last.push(cleanLine(line));
     if (step.last.length > FAILURE_LINES) step.last.shift();
   }
+}
+
+/** `[2/4] ` of `[2/4] RUN make`. */
+function labelOf(step: Step): string {
+  return /^\[[^\]]*\] /.exec(step.name)?.[0] ?? '';
 }
 
 /** `[2/4] RUN make` is a step of the Dockerfile; `[internal] load build context` and the exporter's are not. */

@@ -86,7 +86,8 @@ export class GitClient {
 export function stable(text: string): string {
   return (
     text
-      .replace(/^ *\(cached\)\n/gm, '')
+      .replace(/^ *(?:\[[^\]]*\] )?\(cached\)\n/gm, '')
+      .replace(/ \(cached\)$/gm, '')
       // What shows on a slow machine only.
       .replace(/^ *(?:\d+ of \d+ MB pushed|… still in stage .*)\n/gm, '')
       // git says that on another stream than ours, so it comes before or after our words.

@@ -52,7 +52,7 @@ describe('the progress of BuildKit', () => {
     assert.equal(progress.imageId, undefined);
     progress.take({ id: 'moby.image.id', aux: { ID } });
     progress.finish();
-    assert.deepEqual(lines, ['[1/2] FROM x', '(cached)', '[2/2] RUN make', 'half line', 'warning: old', 'no end']);
+    assert.deepEqual(lines, ['[1/2] FROM x (cached)', '[2/2] RUN make', 'half line', 'warning: old', 'no end']);
     assert.equal(progress.imageId, ID);
     assert.equal(progress.failure, undefined);
   });
@@ -74,6 +74,17 @@ describe('the progress of BuildKit', () => {
     progress.finish();
     assert.deepEqual(lines, ['[a 1/1] RUN a', '[b 1/1] RUN b', '[a 1/1] from a', 'from b']);
     assert.deepEqual(progress.failure, { step: '[a 1/1] RUN a', lines: 'from a' });
+  });
+
+  it('names the step that came from the cache where that is told after another step began', () => {
+    const { lines, output } = collect();
+    const progress = new BuildKitProgress(output);
+    const copy = { digest: 'c', name: '[2/3] COPY a b', started: at };
+    progress.take(trace({ vertexes: [copy] }));
+    progress.take(trace({ vertexes: [{ digest: 'r', name: '[3/3] RUN make', started: at }] }));
+    progress.take(trace({ vertexes: [{ ...copy, cached: true, completed: at }] }));
+    progress.take(trace({ vertexes: [{ ...copy, cached: true, completed: at }] }));
+    assert.deepEqual(lines, ['[2/3] COPY a b', '[3/3] RUN make', '[2/3] (cached)']);
   });
 
   it('throws for what is no trace', () => {
