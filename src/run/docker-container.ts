@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ContainerCreateOptions, ContainerInspectInfo, HostConfig } from 'dockerode';
 import { formatImageRef } from '../domain/image-ref.ts';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
@@ -121,6 +122,25 @@ function hostConfig(spec: InstanceSpec, serverId: string): HostConfig {
       },
     })),
   };
+}
+
+/**
+ * Whether a container is what `options` (of `instanceOptions`) would make: the same image by digest, release, port,
+ * environment and command. One that has only the name in common is what an app destroyed since, or a lost
+ * port, left behind.
+ */
+export function isMadeOf(info: ContainerInspectInfo, options: ContainerCreateOptions): boolean {
+  const { Config: config, HostConfig: host } = info;
+  const isIn = (found: Record<string, unknown>, wanted: Record<string, unknown> = {}) =>
+    Object.entries(wanted).every(([key, value]) => isDeepStrictEqual(found[key], value));
+  const env = new Set(config.Env);
+  return (
+    config.Image === options.Image &&
+    isIn(config.Labels, options.Labels) &&
+    (options.Env ?? []).every((pair) => env.has(pair)) &&
+    (options.Cmd === undefined || isDeepStrictEqual(config.Cmd, options.Cmd)) &&
+    isIn((host.PortBindings ?? {}) as Record<string, unknown>, options.HostConfig?.PortBindings)
+  );
 }
 
 /** Translates the engine's view of a container of ours. */

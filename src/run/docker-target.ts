@@ -6,7 +6,7 @@ import type { ContainerInspectInfo } from 'dockerode';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
 import { canceled } from './canceled.ts';
 import { execInside, runToEnd } from './docker-commands.ts';
-import { graceSeconds, instanceOptions, oneOffOptions, runningInstance } from './docker-container.ts';
+import { graceSeconds, instanceOptions, isMadeOf, oneOffOptions, runningInstance } from './docker-container.ts';
 import { noInstance, OwnContainers, READ_TIMEOUT_MS, startError, WRITE_TIMEOUT_MS } from './docker-engine.ts';
 import { engineError, statusOf } from './docker-errors.ts';
 import { type FindLogin, ImagePuller, type PullOptions } from './docker-image.ts';
@@ -43,11 +43,12 @@ export class DockerTarget implements Target {
   async start(spec: InstanceSpec, { onProgress, signal }: PullOptions): Promise<void> {
     if (signal.aborted) throw canceled(signal);
     const existing = await this.#containers.findByFreeName(spec.name);
-    if (existing?.State.Running && !existing.State.Restarting) return;
+    const wanted = instanceOptions(spec, this.#serverId);
+    if (existing?.State.Running && !existing.State.Restarting && isMadeOf(existing, wanted)) return;
     if (existing !== undefined) await this.#containers.discard(existing.Id);
     await this.#puller.ensure(spec.image, { onProgress, signal });
     await this.#volumes.check(Object.keys(spec.volumes));
-    const container = await this.#containers.create(instanceOptions(spec, this.#serverId), spec);
+    const container = await this.#containers.create(wanted, spec);
     try {
       if (signal.aborted) throw canceled(signal);
       await container.start({ abortSignal: AbortSignal.timeout(WRITE_TIMEOUT_MS) });

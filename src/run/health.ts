@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
 import { canceled } from './canceled.ts';
-import { explainFailure, labelOf } from './health-failure.ts';
+import { explainFailure, labelOf, portHint } from './health-failure.ts';
 import { type Address, probeHttp, probeTcp, type Verdict } from './probe.ts';
 import type { Target } from './target.ts';
 
@@ -25,6 +25,9 @@ const STAY_UP_MS = 10_000;
 const FIRST_PAUSE_MS = 50;
 const FIRST_NOTE_MS = 5_000;
 const NOTE_EVERY_MS = 15_000;
+/** Somebody who listens elsewhere for so long has most likely the wrong port, and is told before the wait is over. */
+const ELSEWHERE_MS = 3_000;
+const LISTENERS_EVERY_MS = 1_000;
 /** A direct connection within one machine takes well under a millisecond. */
 const DIRECT_TIMEOUT_MS = 1_000;
 
@@ -51,6 +54,9 @@ class HealthWait {
   /** The end of the wait left the present look too little time: what an earlier one saw says more than its timeout. */
   #isCutShort = false;
   #nextNoteMs = FIRST_NOTE_MS;
+  #nextListenersMs = 0;
+  /** Since when it listens, but not where it should; undefined while it does not, and told once. */
+  #elsewhere: { hint: string; sinceMs: number } | 'told' | undefined;
 
   constructor(target: Target, spec: InstanceSpec, options: WaitOptions) {
     this.#target = target;
@@ -70,6 +76,7 @@ class HealthWait {
       if (proof !== undefined) return { milliseconds: this.#elapsed(), proof };
       if (this.#elapsed() >= health.startMs) throw await this.#late();
       this.#note();
+      await this.#lookElsewhere();
       await this.#pause();
     }
   }
@@ -215,6 +222,22 @@ class HealthWait {
     this.#nextNoteMs = elapsed + NOTE_EVERY_MS;
     const yet = this.#problem.startsWith('did not') ? ' yet' : '';
     this.#options.onProgress(`${labelOf(this.#spec)} ${this.#problem}${yet} (${seconds(elapsed)})`);
+  }
+
+  /** Says once where it listens instead of its port; it may still come, as behind a debugger's port, so the wait goes on. */
+  async #lookElsewhere(): Promise<void> {
+    const elapsed = this.#elapsed();
+    if (this.#elsewhere === 'told' || !/ connections on port \d+$/.test(this.#problem)) return;
+    if (elapsed < this.#nextListenersMs) return;
+    this.#nextListenersMs = elapsed + LISTENERS_EVERY_MS;
+    const listeners = await this.#target.listeners?.(this.#spec.name).catch(() => undefined);
+    const hint = listeners?.length ? portHint(this.#spec, listeners) : undefined;
+    if (hint === undefined || this.#elsewhere?.hint !== hint) {
+      this.#elsewhere = hint === undefined ? undefined : { hint, sinceMs: elapsed };
+    } else if (elapsed - this.#elsewhere.sinceMs >= ELSEWHERE_MS) {
+      this.#elsewhere = 'told';
+      this.#options.onProgress(`${labelOf(this.#spec)}: ${hint}`);
+    }
   }
 
   async #late(): Promise<DinpError> {

@@ -40,7 +40,7 @@ export interface Target {
   readonly runs: boolean;
   /**
    * Makes the image present and starts one instance beside whatever runs; returns once the engine has accepted it,
-   * not once it is healthy. An instance of the same name that already runs is left as it is.
+   * not once it is healthy. The same instance that already runs is left as it is; one that has only its name is replaced.
    * @throws DinpError start-failed or unavailable
    */
   start(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void>;

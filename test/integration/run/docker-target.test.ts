@@ -108,6 +108,26 @@ describe('instances on a Docker Engine', { concurrency: 3 }, () => {
     assert.equal((await engine.target.find(spec.name))!.state, 'running');
   });
 
+  test('one that has only the name in common is replaced: another image, port, value or command', async () => {
+    const spec = await running(IDLE, { port: { container: 8080, host: await freePort() }, env: { A: '1' } });
+    const others: Partial<InstanceSpec>[] = [
+      { image: await engine.derive(['LABEL t=other']) },
+      { port: { container: 8080, host: await freePort() } },
+      { env: { A: '2' } },
+      { command: ['sh', '-c', `${IDLE} # changed`] },
+      { release: 2 },
+    ];
+    for (const change of others) {
+      const { Id: before } = await container(spec).inspect();
+      const changed = { ...spec, ...change };
+      await engine.target.start(changed, quiet);
+      const after = await container(spec).inspect();
+      assert.notEqual(after.Id, before, JSON.stringify(change));
+      await engine.target.start(changed, quiet);
+      assert.equal((await container(spec).inspect()).Id, after.Id);
+    }
+  });
+
   test('a missing image is pulled by its digest, one that the registry lacks is said so', async () => {
     const image = await engine.derive(['LABEL t=pulled']);
     await engine.docker.getImage(`${image.repository}@${image.digest}`).remove({ force: true });

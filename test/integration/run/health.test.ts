@@ -85,6 +85,22 @@ describe('waiting until an instance is healthy', { concurrency: 4 }, () => {
     assert.equal(error.hint, 'It listens on 3000: set "port: 3000" in dinp.yml, or let it listen on $PORT (8080).');
   });
 
+  test('where it listens instead of its port is told once, before the wait is over, and the wait goes on', async () => {
+    const spec = await begin(`httpd -p 3000 -h /www; sleep 7; ${SERVE}`);
+    const lines: string[] = [];
+    const begun = performance.now();
+    const { milliseconds } = await waitHealthy(engine.target, spec, {
+      ...quiet,
+      onProgress: (line) => {
+        if (line.includes('listens'))
+          lines.push(`${line} after ${Math.round((performance.now() - begun) / 3_000) * 3} s`);
+      },
+    });
+    const hint = 'web.1: It listens on 3000: set "port: 3000" in dinp.yml, or let it listen on $PORT (8080).';
+    assert.deepEqual(lines, [`${hint} after 3 s`]);
+    assert.ok(milliseconds > 6_000, `${milliseconds} ms`);
+  });
+
   test('one that listens on 127.0.0.1 only is told so', async () => {
     const error = await failure(await begin('httpd -f -p 127.0.0.1:8080 -h /www', { startMs: 700 }));
     assert.match(error.message, /did not accept connections on port 8080/);
