@@ -120,8 +120,8 @@ function exactFirst(a: CaddyRoute, b: CaddyRoute): number {
   return isWild(a) - isWild(b) || ((a['@id'] ?? '') < (b['@id'] ?? '') ? -1 : 1);
 }
 
-function handlerOf({ app, upstreams }: Route): CaddyHandler {
-  if (upstreams.length === 0) return text(503, { 'Retry-After': ['30'] }, `${app} is stopped.\n`);
+function handlerOf({ app, upstreams, idle = `${app} is stopped.` }: Route): CaddyHandler {
+  if (upstreams.length === 0) return text(503, { 'Retry-After': ['30'] }, `${idle}\n`);
   return {
     handler: 'reverse_proxy',
     upstreams: upstreams.map((dial) => ({ dial })),

@@ -5,8 +5,10 @@ export interface Route {
   hosts: string[];
   /** The app's stable port on the server's address. */
   port: number;
-  /** `127.0.0.1:20013`, one an instance; empty while the app is stopped (answers 503). */
+  /** `127.0.0.1:20013`, one an instance; empty where nothing can answer. */
   upstreams: string[];
+  /** What visitors read, with status 503, while there are no upstreams; `APP is stopped.` where not given. */
+  idle?: string;
 }
 
 /** HTTP routing to live instances. Routes live in the router itself and outlive this server. */

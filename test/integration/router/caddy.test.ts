@@ -73,6 +73,8 @@ describe('routes in Caddy', { concurrency: 2 }, () => {
       assert.equal(answer.headers['retry-after'], '30');
       assert.equal(answer.body, 'blog is stopped.\n');
     }
+    await router.setRoute(route([], { idle: 'blog has no web process.' }));
+    assert.equal((await ask(port)).body, 'blog has no web process.\n');
     assert.deepEqual(await router.listRoutes(), [route([])]);
     await router.removeRoute('blog');
     await router.removeRoute('blog');
