@@ -3,7 +3,7 @@ import { DinpError } from '../domain/errors.ts';
 import type { DeployPlan, ServicePlan } from '../domain/plan.ts';
 import type { Process } from '../domain/process.ts';
 import type { Release, ReleaseService } from '../domain/release.ts';
-import { describeSource, type Source, sourceTag } from '../domain/source.ts';
+import { describeSource, type Source, shortSource, sourceTag } from '../domain/source.ts';
 import type { Tree } from '../domain/tree.ts';
 import type { BuiltImage, ImageBuilder } from '../image/builder.ts';
 import type { Store } from '../store/store.ts';
@@ -50,7 +50,7 @@ export async function deploy(
   const app = parts.store.apps.findById(build.appId)!;
   try {
     await using scope = new AsyncDisposableStack();
-    const tree = await run.stage('checkout', `Reading ${describeSource(build.source)} of ${app.name}`, async (signal) =>
+    const tree = await run.stage('checkout', `Reading ${shortSource(build.source)} of ${app.name}`, async (signal) =>
       scope.use(await parts.openSource(app.name, build.source, signal)),
     );
     const plan = await run.stage('detect', 'Looking for what to deploy', () =>

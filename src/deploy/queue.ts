@@ -54,7 +54,7 @@ export class BuildQueue {
     for (const other of older) {
       logs.append(
         other.id,
-        `Build #${other.number} of ${shortSource(other.source)} was superseded by build #${build.number} of ${shortSource(build.source)}, deployed by ${build.by}.\n`,
+        `Build #${other.number} of ${shortSource(other.source)} was superseded by build #${build.number} of ${shortSource(build.source)}, ${build.source.kind === 'commit' ? 'pushed' : 'deployed'} by ${build.by}.\n`,
       );
       logs.end(other.id);
     }

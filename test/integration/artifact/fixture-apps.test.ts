@@ -6,18 +6,12 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { planDeploy } from '../../../src/artifact/plan-deploy.ts';
 import { DinpError } from '../../../src/domain/errors.ts';
-import type { BaseFacts } from '../../../src/domain/plan.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
+import { BASES } from '../../support/base-facts.ts';
 import { commitFiles, type FileSpec, GIT } from '../git/commit-files.ts';
 
 const APPS = join(import.meta.dirname, '../../fixtures/apps');
 const HOST_ARCH = process.arch === 'x64' ? 'amd64' : process.arch;
-const BASES = new Map<string, BaseFacts>([
-  ['static', { shell: false }],
-  ['glibc', { shell: false }],
-  ['plain', { shell: true, into: '/opt/app' }],
-  ['static-site', { shell: false, into: '/srv/www' }],
-]);
 
 let folder: string;
 let repositories: Repositories;
@@ -34,13 +28,12 @@ async function push(files: Record<string, FileSpec>): Promise<string> {
   const app = `shop-${++made}`;
   await repositories.create(app);
   const sha = commitFiles(repositories.path(app), files);
+  await using scope = new AsyncDisposableStack();
   await using tree = await repositories.openTree(app, sha);
   try {
-    const { services } = await planDeploy(tree, { app, hostArch: HOST_ARCH, bases: BASES });
+    const { services } = await planDeploy(tree, { app, hostArch: HOST_ARCH, bases: BASES, scope });
     const { found, image } = services[0]!;
-    return image.kind === 'dockerfile'
-      ? found
-      : `${found} on ${image.base}: ${image.files.map(({ to }) => to).join(' ')}`;
+    return image.kind !== 'layers' ? found : `${found} on ${image.base}: ${image.files.map(({ to }) => to).join(' ')}`;
   } catch (error) {
     if (!(error instanceof DinpError)) throw error;
     return [error.message, error.detail].filter(Boolean).join('\n');

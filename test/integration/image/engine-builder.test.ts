@@ -177,7 +177,7 @@ describe('what is reused', () => {
   it('takes what the registry has under the content key, without a build', async () => {
     const tree = appTree(['RUN date +%s%N > /made']);
     const first = await images.build(tree);
-    const second = await images.build(tree, { sha: 'a'.repeat(40), buildNumber: 2, branch: 'other' });
+    const second = await images.build(tree, { tag: 'a'.repeat(40), buildNumber: 2, branch: 'other' });
     assert.equal(second.reused, true);
     assert.equal(second.output, '');
     assert.equal(second.ref.digest, first.ref.digest);

@@ -65,7 +65,8 @@ export class ImageFixture implements AsyncDisposable {
     const request: ImageRequest = {
       app: `t-${this.id}`,
       repository: `t-${this.id}`,
-      sha: tree.oid.padEnd(40, '0').slice(0, 40),
+      tag: tree.oid.padEnd(40, '0').slice(0, 40),
+      revision: tree.oid,
       branch: 'main',
       buildNumber: 1,
       plan: { kind: 'dockerfile', context: '.', dockerfile: 'Dockerfile', stage: undefined, args: {} },

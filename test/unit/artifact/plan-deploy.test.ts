@@ -2,15 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { planDeploy } from '../../../src/artifact/plan-deploy.ts';
 import type { BaseFacts, DeployPlan } from '../../../src/domain/plan.ts';
+import { BASES } from '../../support/base-facts.ts';
 import { makeElf } from './make-elf.ts';
 import { executable, type FileSpec, link, memoryTree } from './memory-tree.ts';
 
-const BASES = new Map<string, BaseFacts>([
-  ['static', { shell: false }],
-  ['glibc', { shell: false }],
-  ['plain', { shell: true, into: '/opt/app' }],
-  ['static-site', { shell: false, into: '/srv/www' }],
-]);
 const PROGRAM = executable(makeElf());
 const GLIBC = executable(makeElf({ type: 3, interpreter: '/lib64/ld-linux-x86-64.so.2' }));
 const POINTER =
@@ -20,7 +15,7 @@ const FRONTEND = '{"scripts":{"dev":"vite","build":"vite build"},"devDependencie
 type Files = Record<string, FileSpec>;
 
 function plan(files: Files, app = 'hello', bases: ReadonlyMap<string, BaseFacts> = BASES): Promise<DeployPlan> {
-  return planDeploy(memoryTree(files), { app, hostArch: 'amd64', bases });
+  return planDeploy(memoryTree(files), { app, hostArch: 'amd64', bases, scope: new AsyncDisposableStack() });
 }
 
 /** A plan in one line: base, files and where they go, command. */
@@ -28,6 +23,7 @@ function summary({ services: [service] }: DeployPlan): string {
   const { image, processes } = service!;
   const named = processes.map(({ name, command }) => `${name}=${command?.join(' ') ?? ''}`).join(' ');
   if (image.kind === 'dockerfile') return `dockerfile ${image.dockerfile} in ${image.context}; ${named}`;
+  assert.ok(image.kind === 'layers');
   const files = image.files.map(({ from, to, mode }) => `${from}>${to}${mode === '100755' ? '*' : ''}`).join(' ');
   return `${image.artifact} on ${image.base}: ${files}; ${image.command?.join(' ') ?? '-'}; ${named}`;
 }
@@ -415,7 +411,12 @@ test('a site of 100,000 files is planned from its names', async () => {
   const entries = memoryTreeOf(files);
   let read = 0;
   const counted = { ...entries, streamAll: countedStreams(entries, () => read++) };
-  const { services } = await planDeploy(counted, { app: 'hello', hostArch: 'amd64', bases: BASES });
+  const { services } = await planDeploy(counted, {
+    app: 'hello',
+    hostArch: 'amd64',
+    bases: BASES,
+    scope: new AsyncDisposableStack(),
+  });
   assert.match(services[0]!.found, /100001 files/);
   assert.ok(read < 10, `${read} files were opened`);
 });

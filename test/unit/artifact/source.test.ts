@@ -7,7 +7,12 @@ import { type FileSpec, memoryTree } from './memory-tree.ts';
 /** The Dockerfile that a refusal proposes, as somebody would paste it. */
 async function proposed(files: Record<string, FileSpec>): Promise<string> {
   try {
-    await planDeploy(memoryTree(files), { app: 'shop', hostArch: 'amd64', bases: new Map() });
+    await planDeploy(memoryTree(files), {
+      app: 'shop',
+      hostArch: 'amd64',
+      bases: new Map(),
+      scope: new AsyncDisposableStack(),
+    });
   } catch (error) {
     if (!(error instanceof DinpError)) throw error;
     const lines = error.hint!.split('\n');
@@ -234,12 +239,15 @@ for (const [name, files, expected] of CASES) {
 
 test('where building at home is possible, the lines for it come first', async () => {
   const tree = memoryTree({ 'go.mod': 'module x', 'main.go': 'package main', 'index.html': 'x' });
-  await assert.rejects(planDeploy(tree, { app: 'shop', hostArch: 'arm64', bases: new Map() }), (error: DinpError) => {
-    assert.match(
-      error.hint!,
-      /^Build it and commit the result:\n\n {2}CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -o shop \.\n/,
-    );
-    assert.match(error.hint!, /\n\nIf index\.html is all that shall be served, write into dinp\.yml: type: static$/);
-    return true;
-  });
+  await assert.rejects(
+    planDeploy(tree, { app: 'shop', hostArch: 'arm64', bases: new Map(), scope: new AsyncDisposableStack() }),
+    (error: DinpError) => {
+      assert.match(
+        error.hint!,
+        /^Build it and commit the result:\n\n {2}CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -o shop \.\n/,
+      );
+      assert.match(error.hint!, /\n\nIf index\.html is all that shall be served, write into dinp\.yml: type: static$/);
+      return true;
+    },
+  );
 });

@@ -65,8 +65,7 @@ test('apps info', async (t) => {
   terminal.branches = ['main', 'wip'];
   terminal.store.builds.create({
     appId: app.id,
-    sha: 'f'.repeat(40),
-    ref: 'refs/heads/main',
+    source: { kind: 'commit', sha: 'f'.repeat(40), ref: 'refs/heads/main' },
     noCache: false,
     by: 'bob',
   });

@@ -10,8 +10,7 @@ function addBuild(terminal: Terminal, app: string, sha = 'a'): Build {
   const { id } = terminal.store.apps.find(app)!;
   return terminal.store.builds.create({
     appId: id,
-    sha: sha.repeat(40),
-    ref: 'refs/heads/main',
+    source: { kind: 'commit', sha: sha.repeat(40), ref: 'refs/heads/main' },
     noCache: false,
     by: 'bob',
   });
@@ -44,7 +43,7 @@ test('builds list tells of each build what came of it', async (t) => {
     withoutTimes(stdout)
       .replace(/ +TOOK/, ' TOOK')
       .replace(/queue +-/, 'queue -'),
-    `BUILD  COMMIT   STATE TOOK  BY   WHEN      RESULT
+    `BUILD  SOURCE   STATE TOOK  BY   WHEN      RESULT
     3  ccccccc  waiting, number 1 in the queue -  bob  just now  -
     2  aaaaaaa  failed TIME  bob  just now  COPY failed?[2J
     1  aaaaaaa  succeeded TIME  bob  just now  v3
@@ -62,6 +61,8 @@ test('builds list --json has the documented fields', async (t) => {
     number: 1,
     sha: 'a'.repeat(40),
     branch: 'main',
+    source: { kind: 'commit', sha: 'a'.repeat(40), ref: 'refs/heads/main' },
+    note: null,
     state: 'failed',
     stage: 'build',
     reason: 'COPY failed\u001b[2J',
@@ -83,7 +84,7 @@ test('builds show', async (t) => {
   assert.equal(
     withoutTimes((await terminal.type('builds show blog')).stdout),
     `Build:       1 of blog
-Commit:      ${'a'.repeat(40)}
+Source:      commit ${'a'.repeat(40)}
 Branch:      main
 State:       failed
 Failed in:   build
@@ -146,7 +147,12 @@ test('builds cancel ends the one that runs; of several it asks which', async (t)
   const terminal = new Terminal(t);
   const app = terminal.deployed('blog');
   const push = (sha: string) =>
-    terminal.queue.submit({ appId: app.id, sha: sha.repeat(40), ref: 'refs/heads/main', noCache: false, by: 'bob' });
+    terminal.queue.submit({
+      appId: app.id,
+      source: { kind: 'commit', sha: sha.repeat(40), ref: 'refs/heads/main' },
+      noCache: false,
+      by: 'bob',
+    });
   assert.deepEqual(await terminal.type('builds cancel blog'), failed(1, 'error: no build of blog waits or runs.\n'));
   push('a');
   push('b');

@@ -40,6 +40,7 @@ Config:     SECRET
     'cause',
     'from',
     'source',
+    'note',
     'target',
     'by',
     'createdAt',

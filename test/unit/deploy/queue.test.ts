@@ -31,7 +31,12 @@ function setUp(parallel = 2, folder = tempFolder()) {
   });
   const app = (name: string) => store.apps.find(name) ?? store.apps.create(name);
   const push = (name: string, sha: string): Build =>
-    queue.submit({ appId: app(name).id, sha: sha.repeat(40), ref: 'refs/heads/main', noCache: false, by: 'me' });
+    queue.submit({
+      appId: app(name).id,
+      source: { kind: 'commit', sha: sha.repeat(40), ref: 'refs/heads/main' },
+      noCache: false,
+      by: 'me',
+    });
   const end = async (build: Build, error?: unknown) => {
     const done = queue.settled(build.id);
     const run = running.get(build.id)!;

@@ -12,6 +12,7 @@ const plan: LayersPlan = {
   artifact: 'binary',
   base: 'static',
   files: [{ to: '/app/hello', from: 'bin/hello', mode: '100755' }],
+  dependencies: [],
   workdir: '/app/my dir',
   command: ['/app/hello', '--say', '"$x"'],
   env: { B: 'a"b\\c$d', A: '' },

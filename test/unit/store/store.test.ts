@@ -24,6 +24,7 @@ function newRelease(appId: number) {
     appId,
     cause: 'deploy' as const,
     source: { kind: 'commit' as const, sha: service.commit, ref: 'refs/heads/main' },
+    note: 'with a new logo',
     fromNumber: undefined,
     buildId: undefined,
     services: [service],
@@ -63,7 +64,12 @@ test('builds and releases are numbered within their app', () => {
   const store = open(join(folder(), 'dinp.db'));
   const [shop, blog] = [store.apps.create('shop'), store.apps.create('blog')];
   const build = (appId: number) =>
-    store.builds.create({ appId, sha: 'a', ref: 'refs/heads/main', noCache: false, by: 'me' });
+    store.builds.create({
+      appId,
+      source: { kind: 'commit', sha: 'a', ref: 'refs/heads/main' },
+      noCache: false,
+      by: 'me',
+    });
   assert.deepEqual(
     [build(shop.id), build(blog.id), build(shop.id)].map(({ app, number }) => [app, number]),
     [
@@ -147,12 +153,22 @@ test('a change of several config values happens whole or not at all', () => {
 test('the id of a removed app or build is never given again', () => {
   const store = open(join(tempFolder(), 'dinp.db'));
   const app = store.apps.create('shop');
-  const build = store.builds.create({ appId: app.id, sha: 'a', ref: 'refs/heads/main', noCache: false, by: 'me' });
+  const build = store.builds.create({
+    appId: app.id,
+    source: { kind: 'commit', sha: 'a', ref: 'refs/heads/main' },
+    noCache: false,
+    by: 'me',
+  });
   store.apps.remove(app.id);
   const again = store.apps.create('shop');
   assert.notEqual(again.id, app.id);
   assert.notEqual(
-    store.builds.create({ appId: again.id, sha: 'a', ref: 'refs/heads/main', noCache: false, by: 'me' }).id,
+    store.builds.create({
+      appId: again.id,
+      source: { kind: 'commit', sha: 'a', ref: 'refs/heads/main' },
+      noCache: false,
+      by: 'me',
+    }).id,
     build.id,
   );
 });
