@@ -1,4 +1,6 @@
+import { findPlatform } from './platform.ts';
 import type { RegistryClient } from './registry.ts';
+import { parseIndex } from './registry.ts';
 
 /** What of an image's config matters for running it (image-spec, config.md). */
 export interface ImageConfig {
@@ -12,7 +14,7 @@ export interface ImageConfig {
 
 interface RawManifest {
   config?: { digest?: string };
-  manifests?: { digest?: string; platform?: { os?: string; architecture?: string } }[];
+  manifests?: unknown;
 }
 
 interface RawConfig {
@@ -43,13 +45,8 @@ export async function readImageConfig(
   if (manifest === undefined) return undefined;
   const raw = JSON.parse(manifest.bytes.toString('utf8')) as RawManifest;
   if (raw.manifests !== undefined) {
-    const [os, architecture] = platform.split('/');
-    const fitting = raw.manifests.find(
-      (each) => each.platform?.os === os && each.platform?.architecture === architecture,
-    );
-    return fitting?.digest === undefined
-      ? undefined
-      : readImageConfig(registry, repository, fitting.digest, platform, signal);
+    const fitting = findPlatform(parseIndex(manifest.bytes), platform);
+    return fitting === undefined ? undefined : readImageConfig(registry, repository, fitting.digest, platform, signal);
   }
   if (raw.config?.digest === undefined) return undefined;
   return parseImageConfig(await registry.getBlob(repository, raw.config.digest, undefined, signal));

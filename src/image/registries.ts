@@ -1,7 +1,7 @@
 import { isLoopback } from './image-name.ts';
-import type { RegistryOptions } from './registry.ts';
 import { RegistryClient } from './registry.ts';
 import type { Credentials } from './registry-auth.ts';
+import type { RegistryOptions } from './registry-connection.ts';
 
 export interface RegistriesOptions {
   /** Ours, where images are pushed; its `address` is the one that this machine and its engine use. */

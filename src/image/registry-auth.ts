@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { request } from 'undici';
 import { DinpError } from '../domain/errors.ts';
+import { canceled } from './abort.ts';
 import { isLoopback } from './image-name.ts';
 
 export interface Credentials {
@@ -31,7 +32,8 @@ export interface TokenRequest {
   /** Host (with port) of the registry that asks. */
   registry: string;
   challenge: Challenge;
-  scope: string | undefined;
+  /** Empty: what the challenge names. */
+  scopes: readonly string[];
   credentials: Credentials | undefined;
   /** Host names, besides the registry's own, that may be given the credentials. */
   authHosts: readonly string[];
@@ -83,8 +85,8 @@ export async function fetchToken(ask: TokenRequest): Promise<{ header: string; e
   const realm = checkRealm(ask);
   const service = ask.challenge.params.service;
   if (service !== undefined) realm.searchParams.set('service', service);
-  const scope = ask.scope ?? ask.challenge.params.scope;
-  if (scope !== undefined) realm.searchParams.set('scope', scope);
+  const asked = ask.scopes.length > 0 ? ask.scopes : [ask.challenge.params.scope];
+  for (const scope of asked) if (scope !== undefined) realm.searchParams.append('scope', scope);
   const headers = ask.credentials === undefined ? {} : { authorization: basicHeader(ask.credentials) };
   let response: Dispatcher.ResponseData;
   try {
@@ -96,6 +98,7 @@ export async function fetchToken(ask: TokenRequest): Promise<{ header: string; e
       ...(ask.signal === undefined ? {} : { signal: ask.signal }),
     });
   } catch (cause) {
+    if (ask.signal?.aborted) throw canceled(ask.signal);
     throw new DinpError(
       'unavailable',
       `The token server ${realm.host} of the registry ${ask.registry} does not answer.`,
@@ -129,6 +132,22 @@ function parseToken(text: string): { token: string; seconds: number } | undefine
   } catch {
     return undefined;
   }
+}
+
+/** Whether a token asked for with the first scopes also does for the second: `repository:a:pull,push` for `repository:a:pull`. */
+export function covers(has: readonly string[], wants: readonly string[]): boolean {
+  return wants.every((want) => {
+    const { name, actions } = takeApart(want);
+    return has.some((scope) => {
+      const other = takeApart(scope);
+      return other.name === name && actions.every((action) => other.actions.includes(action));
+    });
+  });
+}
+
+function takeApart(scope: string): { name: string; actions: string[] } {
+  const colon = scope.lastIndexOf(':');
+  return { name: scope.slice(0, colon), actions: scope.slice(colon + 1).split(',') };
 }
 
 /** The Authorization header of basic authentication (RFC 7617). */
