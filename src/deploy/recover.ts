@@ -46,11 +46,12 @@ export async function recover(parts: RecoveryParts): Promise<void> {
 }
 
 /**
- * Brings what runs of every app in line with its live release, some apps at a time. Takes as long as the slowest app
- * needs to start, so nobody should wait for it: each app is locked while it is its turn.
+ * Brings what runs of apps in line with their live releases, some apps at a time; again later where the engine or the
+ * router does not answer. Takes as long as the slowest app needs to start, so nobody should wait for it: each app is
+ * locked while it is its turn.
  */
-export async function convergeAll(parts: RecoveryParts): Promise<void> {
-  let apps = parts.store.apps.list().filter((app) => app.liveRelease !== undefined);
+export async function convergeApps(parts: Pick<RecoveryParts, 'rollouts' | 'report'>, all: App[]): Promise<void> {
+  let apps = [...all];
   for (let pauseMs = FIRST_PAUSE_MS; apps.length > 0; pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS)) {
     const left: App[] = [];
     const workers = Array.from({ length: CONVERGE_AT_ONCE }, async () => {
@@ -60,6 +61,21 @@ export async function convergeAll(parts: RecoveryParts): Promise<void> {
     if (left.length > 0) await sleep(pauseMs, undefined, { ref: false });
     apps = left;
   }
+}
+
+/** Gives what takes up apps that could not be set right: each is converged until it is, once at a time. */
+export function tidier(
+  parts: Pick<RecoveryParts, 'rollouts' | 'report'>,
+  onError: (error: unknown) => void,
+): (app: App) => void {
+  const under = new Set<number>();
+  return (app) => {
+    if (under.has(app.id)) return;
+    under.add(app.id);
+    convergeApps(parts, [app])
+      .finally(() => under.delete(app.id))
+      .catch(onError);
+  };
 }
 
 /** Builds refs of an app that moved without anybody hearing of it. */
@@ -88,12 +104,12 @@ async function abandonPending(parts: RecoveryParts): Promise<void> {
 }
 
 /** What should run is started, routed, and everything else of the app removed. @returns false where it is to be tried again */
-async function convergeApp(parts: RecoveryParts, app: App): Promise<boolean> {
+async function convergeApp(parts: Pick<RecoveryParts, 'rollouts' | 'report'>, app: App): Promise<boolean> {
   const lines: string[] = [];
   const progress: Progress = { heading: (text) => lines.push(text), line: (text) => lines.push(text) };
   try {
-    await parts.rollouts.exclusively(app, progress, () =>
-      parts.rollouts.converge(parts.store.apps.findById(app.id)!, progress, AbortSignal.timeout(5 * 60_000)),
+    await parts.rollouts.exclusively(app, progress, (current) =>
+      parts.rollouts.converge(current, progress, AbortSignal.timeout(5 * 60_000)),
     );
     if (lines.length > 0)
       parts.report('brought what runs in line with the live release', { app: app.name, did: lines });

@@ -1,7 +1,7 @@
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
-import type { Release } from '../domain/release.ts';
+import type { Release, ReleaseService } from '../domain/release.ts';
 import type { Router } from '../router/router.ts';
 import type { Target } from '../run/target.ts';
 import type { Store } from '../store/store.ts';
@@ -9,6 +9,7 @@ import type { Addresses } from './addresses.ts';
 import { findProcess, formationOf, type InstanceSettings, planInstance, planInstances, WEB } from './instances.ts';
 import { Locks } from './lock.ts';
 import type { Progress } from './progress.ts';
+import { runReleaseCommands } from './release-command.ts';
 
 /** How long requests to instances that are about to be stopped may take to end. */
 const DRAIN_MS = 10_000;
@@ -25,6 +26,8 @@ export interface RolloutParts {
   /** Writes the unit files of a release where operators find them, and checks them. @throws DinpError refused */
   emitUnits(release: Release, specs: InstanceSpec[]): Promise<void>;
   pullRepository(repository: string): string;
+  /** Told of an app whose instances or address could not be set right: it is converged once engine and router answer. */
+  tidyLater(app: App): void;
 }
 
 /**
@@ -68,6 +71,7 @@ export class Rollouts {
     const app = store.apps.findById(appId)!;
     const target = this.#parts.target(release.target);
     let specs: InstanceSpec[] = [];
+    let moved = false;
     try {
       specs = await this.plan(app, release);
       // Beside the start, which takes longer: a release whose units systemd does not like gets no traffic either.
@@ -79,22 +83,25 @@ export class Rollouts {
         progress.line(whyNothingRuns(app));
         return;
       }
-      await this.#runReleaseCommands(target, app, release, progress, signal);
+      const specOf = (service: ReleaseService) => this.#releaseSpec(release, service);
+      await runReleaseCommands(target, release, specOf, progress, signal);
       await this.#startHealthy(target, specs, progress, signal);
       await emitted;
       signal.throwIfAborted();
       onTraffic();
+      moved = true;
       await this.#switchTraffic(app, release, specs, progress);
     } catch (error) {
-      await this.#backOut(app, target, release, specs, progress);
+      await this.#backOut(app, target, release, { specs, moved }, progress);
       throw error;
     }
     store.releases.makeLive(release);
     try {
       await this.removeOthers(app, specs, progress);
     } catch (error) {
-      // The release is live: what is left of the old one is no failure of it, and goes with the next change or start.
+      // The release is live: what is left of the old one is no failure of it.
       progress.line(`The instances before could not be removed yet: ${(error as Error).message}`);
+      this.#parts.tidyLater(app);
     }
   }
 
@@ -145,11 +152,12 @@ export class Rollouts {
   /** Brings what runs of the app in line with its live release: starts what is missing, routes, removes the rest. */
   async converge(app: App, progress: Progress, signal: AbortSignal, formation?: Record<string, number>): Promise<void> {
     const target = this.liveTarget(app);
-    const release =
-      app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
+    const release = this.#live(app);
+    for (const orphan of this.#orphans(app)) await this.#abandon(app, orphan);
     if (!target.runs) return;
     if (!release || app.stopped) {
       if (release) await this.#switchTraffic(app, release, [], progress);
+      else if (app.port !== undefined) await this.#parts.router?.removeRoute(app.name);
       await this.removeOthers(app, [], progress);
       return;
     }
@@ -158,7 +166,7 @@ export class Rollouts {
     const there = new Map((await target.list(app.name)).map((instance) => [instance.name, instance]));
     await this.#startHealthy(
       target,
-      specs.filter((spec) => !isUp(there.get(spec.name))),
+      specs.filter((spec) => !isUp(there.get(spec.name), spec)),
       progress,
       signal,
     );
@@ -186,24 +194,40 @@ export class Rollouts {
   /** What runs (or would run) the live release. */
   liveTarget(app: App): Target {
     const current = this.#parts.store.apps.findById(app.id)!;
-    const release =
-      current.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, current.liveRelease);
+    const release = this.#live(current);
     return this.#parts.target(release?.target ?? current.target);
   }
 
-  /** Removes whatever a dead server left of a release that never became live. */
+  /**
+   * Gives up a release that never became live and removes what a dead server left of it.
+   * @throws DinpError unavailable: it has failed all the same, and what is left of it goes when `converge` gets through
+   */
   async abandon(release: Release): Promise<void> {
     const app = this.#parts.store.apps.findById(release.appId)!;
+    await this.exclusively(app, SILENT, (current) => this.#abandon(current, release));
+  }
+
+  /** Releases that never became live, and of which no build takes care: what a full disk or a dead server leaves. */
+  #orphans(app: App): Release[] {
+    const { store } = this.#parts;
+    const builds = store.builds.listUnfinished().map((build) => build.id);
+    return store.releases
+      .listPending()
+      .filter((release) => release.appId === app.id && !builds.includes(release.buildId ?? 0));
+  }
+
+  async #abandon(app: App, release: Release): Promise<void> {
+    const { store } = this.#parts;
+    store.releases.fail(release);
     const target = this.#parts.target(release.target);
     const left = target.runs
       ? (await target.list(app.name)).filter((instance) => instance.release === release.number)
       : [];
     // The server may have died between the switch of the traffic and the record of it.
-    if (left.length > 0) await this.#routeToLive(app, SILENT);
+    if (left.length > 0) await this.#routeToLive(app);
     await target.remove(left.map((instance) => ({ name: instance.name, stopMs: 1_000 })));
     const planned = this.planForDisplay(release);
-    this.#parts.store.ports.release([...left, ...planned].map((instance) => instance.name));
-    this.#parts.store.releases.fail(release);
+    store.ports.release([...left, ...planned].map((instance) => instance.name));
   }
 
   async #remove(app: App, target: Target, old: RunningInstance[], progress: Progress): Promise<void> {
@@ -243,48 +267,11 @@ export class Rollouts {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  async #runReleaseCommands(
-    target: Target,
-    app: App,
-    release: Release,
-    progress: Progress,
-    signal: AbortSignal,
-  ): Promise<void> {
-    for (const service of release.services) {
-      if (service.releaseCommand === undefined) continue;
-      progress.line(`Running the release command: ${service.releaseCommand.join(' ')}`);
-      const first = service.processes.find((process) => process.name === WEB) ?? service.processes[0]!;
-      const spec = planInstance(
-        release,
-        service,
-        first,
-        1,
-        this.#settings(() => 0),
-      );
-      const tail: string[] = [];
-      const onChunk = (chunk: Uint8Array): void => {
-        const text = Buffer.from(chunk).toString('utf8');
-        progress.line(text.trimEnd());
-        tail.push(...text.trimEnd().split('\n'));
-        tail.splice(0, tail.length - 20);
-      };
-      const status = await target.runOnce({ ...spec, name: `${spec.name}--release` }, service.releaseCommand, {
-        stdin: undefined,
-        onStdout: onChunk,
-        onStderr: onChunk,
-        signal,
-      });
-      signal.throwIfAborted();
-      if (status === 0) continue;
-      throw new DinpError(
-        'start-failed',
-        `the release command of ${app.name} ended with status ${status}: ${service.releaseCommand.join(' ')}`,
-        {
-          detail: tail.join('\n'),
-          hint: 'Nothing was changed: the release before goes on serving. Mend the command and push again.',
-        },
-      );
-    }
+  /** What the release command of a service runs in: as its first process does, without its port. */
+  #releaseSpec(release: Release, service: ReleaseService): InstanceSpec {
+    const first = service.processes.find((process) => process.name === WEB) ?? service.processes[0]!;
+    const settings = this.#settings(() => 0);
+    return planInstance(release, service, first, 1, settings);
   }
 
   /** Points the app's address at the instances. */
@@ -301,25 +288,45 @@ export class Rollouts {
     }
     const port = await addresses.ensureAppPort(app);
     const current = store.apps.findById(app.id)!;
-    await router.setRoute({ app: app.name, hosts: addresses.hosts(current, release), port, upstreams });
+    const hosts = addresses.hosts(current, release);
+    await router.setRoute({ app: app.name, hosts, port, upstreams, idle: whyIdle(current, release) });
     if (upstreams.length > 0) progress.line(`Traffic goes to ${specs[0]!.app} v${specs[0]!.release}`);
   }
 
-  /** Undoes a rollout: the traffic is (again) the live release's, and the new instances go. */
-  async #backOut(app: App, target: Target, release: Release, specs: InstanceSpec[], progress: Progress): Promise<void> {
-    this.#parts.store.releases.fail(release);
-    await this.#routeToLive(app, progress);
-    await target.remove(specs.map((spec) => ({ name: spec.name, stopMs: Math.min(spec.stopMs, 5_000) })));
-    this.#parts.store.ports.release(specs.map((spec) => spec.name));
+  /**
+   * Undoes a rollout: the traffic is (again) the live release's, and the new instances go. It never throws, since why
+   * the rollout failed matters more; what cannot be undone now is left for later, and instances that may still have
+   * the traffic are left running.
+   */
+  async #backOut(
+    app: App,
+    target: Target,
+    release: Release,
+    { specs, moved }: { specs: InstanceSpec[]; moved: boolean },
+    progress: Progress,
+  ): Promise<void> {
+    const { store } = this.#parts;
+    try {
+      store.releases.fail(release);
+      if (moved) await this.#routeToLive(app);
+      await target.remove(specs.map((spec) => ({ name: spec.name, stopMs: Math.min(spec.stopMs, 5_000) })));
+      store.ports.release(specs.map((spec) => spec.name));
+    } catch (error) {
+      progress.line(`What was started of v${release.number} could not be removed yet: ${(error as Error).message}`);
+      this.#parts.tidyLater(app);
+    }
   }
 
   /** Points the address at the live release again, where a rollout that came to nothing may have moved it. */
-  async #routeToLive(app: App, progress: Progress): Promise<void> {
-    const live = app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
-    if (!live || app.stopped) return;
-    await this.#switchTraffic(app, live, await this.plan(app, live), SILENT).catch((error: unknown) =>
-      progress.line(`The route could not be checked: ${(error as Error).message}`),
-    );
+  async #routeToLive(app: App): Promise<void> {
+    const live = this.#live(app);
+    if (app.stopped) return;
+    if (live) await this.#switchTraffic(app, live, await this.plan(app, live), SILENT);
+    else await this.#parts.router?.removeRoute(app.name);
+  }
+
+  #live(app: App): Release | undefined {
+    return app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
   }
 
   #stopMs(app: App, instance: RunningInstance): number {
@@ -335,8 +342,18 @@ export class Rollouts {
   }
 }
 
-function isUp(instance: RunningInstance | undefined): boolean {
-  return instance?.state === 'running';
+/** Runs, and where the traffic will look for it. */
+function isUp(instance: RunningInstance | undefined, spec: InstanceSpec): boolean {
+  return instance?.state === 'running' && instance.hostPort === spec.port?.host;
+}
+
+/** What visitors read where no instance can answer. */
+function whyIdle(app: App, release: Release): string {
+  const processes = release.services.flatMap((service) => service.processes);
+  if (app.stopped) return `${app.name} is stopped.`;
+  if (!processes.some((process) => process.name === WEB && process.port !== undefined))
+    return `${app.name} has no web process.`;
+  return `${app.name} runs no instance of its web process.`;
 }
 
 function whyNothingRuns(app: App): string {

@@ -9,7 +9,7 @@ import { AppOperations } from '../deploy/app-operations.ts';
 import { deploy, type OpenTree } from '../deploy/deploy.ts';
 import { Pushes } from '../deploy/pushes.ts';
 import { BuildQueue } from '../deploy/queue.ts';
-import { convergeAll, recover, recoverRefs } from '../deploy/recover.ts';
+import { convergeApps, recover, recoverRefs, tidier } from '../deploy/recover.ts';
 import { Rollouts } from '../deploy/rollout.ts';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
@@ -67,7 +67,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const socket = await listenForCommands(dataPaths(config.data).socket, server.control, server.onError);
   const door = await openDoor(config, server, log);
   log.info({ ssh: door.port, hostKey: door.hostKey.fingerprint, nativeCrypto: door.nativeCrypto }, 'server started');
-  convergeAll(server.recovery).catch(server.onError);
+  convergeApps(server.recovery, server.store.apps.list()).catch(server.onError);
   const signal = await nextSignal();
   log.info({ signal }, 'server stopping');
   server.queue.close();
@@ -84,6 +84,7 @@ type ServerParts = ReturnType<typeof buildServer>;
 /** Builds every adapter once and hands each to whoever needs it. */
 function buildServer(config: ServerConfig, log: ServerLog) {
   const onError = (err: unknown): void => log.error({ err }, 'unexpected error');
+  const report = (event: string, fields: Record<string, unknown>): void => log.warn(fields, event);
   const paths = dataPaths(config.data);
   const db = openDatabase(paths.database);
   const serverId = ensureServerId(db);
@@ -139,7 +140,9 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     emitUnits: (release, specs) => units.emit(release, specs),
     pullRepository: (repository) =>
       repository.replace(config.registry.push, config.registry.pull ?? config.registry.push),
+    tidyLater: (app) => tidy(app),
   });
+  const tidy = tidier({ rollouts, report }, onError);
   const pusherProgram = sshProgram(config);
   const queue = new BuildQueue({
     store,
@@ -232,7 +235,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     rollouts,
     targets: [...targets.values()],
     sweepRepositories: () => repositories.sweep(),
-    report: (event: string, fields: Record<string, unknown>) => log.warn(fields, event),
+    report,
   };
   return { store, queue, control, recovery, repositories, onError };
 }

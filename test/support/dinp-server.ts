@@ -241,7 +241,7 @@ export class TestServer implements AsyncDisposable {
   /** The builds of an app, oldest first. */
   builds(app: string): BuildRow[] {
     return this.#query(
-      `SELECT b.number, b.sha, b.state, b.stage, b.reason, b.release
+      `SELECT b.number, b.source ->> '$.sha' AS sha, b.state, b.stage, b.reason, b.release
        FROM builds b JOIN apps a ON a.id = b.app_id WHERE a.name = ? ORDER BY b.id`,
       app,
     );
