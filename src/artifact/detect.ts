@@ -6,8 +6,10 @@ import { ARTIFACT_FOLDERS, type Artifact, type Candidate, type Detector } from '
 import { jar, war } from './detectors/archives.ts';
 import { binary, foreignProgram } from './detectors/binary.ts';
 import { dockerfile } from './detectors/dockerfile.ts';
+import { node } from './detectors/node.ts';
+import { php } from './detectors/php.ts';
 import { plain } from './detectors/plain.ts';
-import { node, php, python } from './detectors/runtimes.ts';
+import { python } from './detectors/python.ts';
 import { staticSite } from './detectors/static-site.ts';
 import { baseName, dirName, filesIn } from './folder.ts';
 import { findSource, refuseSource } from './source/source.ts';
@@ -36,8 +38,8 @@ function detectorsFor({ manifest }: Candidate): readonly Detector[] {
   if (manifest.type !== undefined && manifest.type !== 'auto')
     return DETECTORS.filter(({ kind }) => kind === manifest.type);
   if (manifest.dockerfile !== undefined) return [dockerfile];
-  if (manifest.artifact !== undefined) return [war, jar, binary];
-  return manifest.root === undefined ? DETECTORS : [staticSite];
+  if (manifest.artifact !== undefined) return [war, jar, python, node, binary];
+  return manifest.root === undefined ? DETECTORS : [php, staticSite];
 }
 
 function nothingOfType(type: string): DinpError {

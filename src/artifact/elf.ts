@@ -14,13 +14,18 @@ const MACHINES: Record<number, string> = {
 
 const ET_EXEC = 2;
 const ET_DYN = 3;
+const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
 const PT_INTERP = 3;
+const DT_NEEDED = 1;
+const DT_STRTAB = 5;
+const DT_STRSZ = 10;
 const DT_FLAGS_1 = 0x6ffffffb;
 const DF_1_PIE = 0x08000000;
 const MAX_PROGRAM_HEADERS = 256;
 const MAX_INTERPRETER = 4096;
 const MAX_DYNAMIC = 64 * 1024;
+const MAX_STRINGS = 4 * 1024 * 1024;
 
 export interface ElfFile {
   /** `amd64`, `arm64` …, or `machine 999` for one that nobody here knows. */
@@ -37,6 +42,8 @@ export type ReadRange = (offset: number, length: number) => Promise<Buffer>;
 interface Segment {
   type: number;
   offset: number;
+  /** Where it lies in memory. */
+  address: number;
   size: number;
 }
 
@@ -58,6 +65,45 @@ export async function readElf(read: ReadRange): Promise<ElfFile | undefined> {
   const interpreter = await readInterpreter(segments, read);
   const starts = type === ET_EXEC || interpreter !== undefined || (await isStaticPie(segments, layout, read));
   return { arch: littleOnly(arch, layout), kind: starts ? 'program' : 'library', interpreter };
+}
+
+/** Names of the shared libraries that an ELF file is linked to; none where they cannot be read. */
+export async function readNeeded(read: ReadRange): Promise<string[]> {
+  const header = await read(0, 64);
+  if (header.length < 52 || header.readUInt32BE(0) !== 0x7f454c46) return [];
+  const layout = layoutOf(header);
+  const segments = layout === undefined ? undefined : await readSegments(header, layout, read);
+  if (layout === undefined || segments === undefined) return [];
+  const entries = await readDynamic(segments, layout, read);
+  const address = entries.find(({ tag }) => tag === DT_STRTAB)?.value;
+  const load = segments.find(
+    (segment) => segment.type === PT_LOAD && address! >= segment.address && address! < segment.address + segment.size,
+  );
+  if (address === undefined || load === undefined || Number.isNaN(load.offset)) return [];
+  const size = entries.find(({ tag }) => tag === DT_STRSZ)?.value ?? 0;
+  const texts = await read(address - load.address + load.offset, Math.min(size, MAX_STRINGS));
+  return entries
+    .filter(({ tag }) => tag === DT_NEEDED)
+    .map(({ value }) => texts.toString('latin1', value, Math.max(value, texts.indexOf(0, value))));
+}
+
+/** The entries of the dynamic section, up to its end mark. */
+async function readDynamic(
+  segments: readonly Segment[],
+  layout: Layout,
+  read: ReadRange,
+): Promise<{ tag: number; value: number }[]> {
+  const segment = segments.find(({ type }) => type === PT_DYNAMIC);
+  if (segment === undefined || Number.isNaN(segment.offset) || !(segment.size <= MAX_DYNAMIC)) return [];
+  const table = await read(segment.offset, segment.size);
+  const step = layout.wide ? 16 : 8;
+  const entries: { tag: number; value: number }[] = [];
+  for (let at = 0; at + step <= table.length; at += step) {
+    const tag = layout.word(table, at);
+    if (tag === 0) break;
+    entries.push({ tag, value: layout.word(table, at + step / 2) });
+  }
+  return entries;
 }
 
 /** How numbers lie in the file: by class (32 or 64 bits) and byte order. */
@@ -108,6 +154,7 @@ async function readSegments(header: Buffer, layout: Layout, read: ReadRange): Pr
     return {
       type: layout.u32(table, at),
       offset: layout.word(table, at + (layout.wide ? 8 : 4)),
+      address: layout.word(table, at + (layout.wide ? 16 : 8)),
       size: layout.word(table, at + (layout.wide ? 32 : 16)),
     };
   });
@@ -122,15 +169,6 @@ async function readInterpreter(segments: Segment[], read: ReadRange): Promise<st
 
 /** A static-pie program has neither a loader nor ET_EXEC; its linker marks it with DF_1_PIE, which libraries lack. */
 async function isStaticPie(segments: Segment[], layout: Layout, read: ReadRange): Promise<boolean> {
-  const segment = segments.find(({ type }) => type === PT_DYNAMIC);
-  if (segment === undefined || Number.isNaN(segment.offset) || !(segment.size <= MAX_DYNAMIC)) return false;
-  const table = await read(segment.offset, segment.size);
-  const step = layout.wide ? 16 : 8;
-  for (let at = 0; at + step <= table.length; at += step) {
-    const tag = layout.word(table, at);
-    if (tag === 0) return false;
-    if (tag === DT_FLAGS_1)
-      return (layout.u32(table, at + (layout.wide && !layout.little ? 12 : step / 2)) & DF_1_PIE) !== 0;
-  }
-  return false;
+  const flags = (await readDynamic(segments, layout, read)).find(({ tag }) => tag === DT_FLAGS_1)?.value ?? 0;
+  return Math.floor(flags / DF_1_PIE) % 2 === 1;
 }

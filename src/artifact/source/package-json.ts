@@ -1,5 +1,5 @@
 import type { Tree } from '../../domain/tree.ts';
-import { readText, regularFile } from '../blobs.ts';
+import { firstFile, objectIn, readJsonObject, regularFile } from '../blobs.ts';
 
 /** What a package.json says of how to build and start. */
 export interface PackageJson {
@@ -7,7 +7,11 @@ export interface PackageJson {
   /** The entry file, where it is in the tree. */
   main: string | undefined;
   builds: boolean;
-  hasDependencies: boolean;
+  scripts: Readonly<Record<string, string>>;
+  /** Names of the packages that it cannot run without. */
+  dependencies: readonly string[];
+  /** The range of Node.js versions that it asks for. */
+  engine: string | undefined;
   /** Builds pages for a web server and starts none itself. */
   frontend: boolean;
   /** Where such a build leaves its pages. */
@@ -29,23 +33,28 @@ const SERVER_START = /(?:^|\s|\/)(?:node|next|nuxt|nest|remix-serve|react-router
 
 /** Reads package.json; undefined where there is none or it is no JSON object. */
 export async function readPackageJson(tree: Tree): Promise<PackageJson | undefined> {
-  const text = await readText(tree, 'package.json');
-  if (text === undefined) return undefined;
-  const json = parseObject(text);
+  const json = await readJsonObject(tree, 'package.json');
   if (json === undefined) return undefined;
-  const scripts = object(json.scripts);
-  const dependencies = { ...object(json.dependencies), ...object(json.optionalDependencies) };
-  const all = { ...dependencies, ...object(json.devDependencies) };
-  const start = string(scripts.start);
-  const builds = string(scripts.build) !== undefined;
+  const scripts = texts(objectIn(json.scripts) ?? {});
+  const optional = objectIn(json.optionalDependencies) ?? {};
+  const dependencies = Object.keys(objectIn(json.dependencies) ?? {}).filter((name) => !(name in optional));
+  const all = new Set([
+    ...dependencies,
+    ...Object.keys(optional),
+    ...Object.keys(objectIn(json.devDependencies) ?? {}),
+  ]);
+  const { start } = scripts;
+  const builds = scripts.build !== undefined;
   const named = string(json.main)?.replace(/^\.\//, '') ?? 'index.js';
-  const tool = FRONTEND_TOOLS.find((name) => name in all);
+  const tool = FRONTEND_TOOLS.find((name) => all.has(name));
   const serves = start !== undefined && (tool === undefined || SERVER_START.test(start));
   return {
     start,
-    main: regularFile(tree, named) ? named : regularFile(tree, 'server.js') ? 'server.js' : undefined,
+    main: firstFile(tree, [named, `${named}.js`, `${named}/index.js`, 'server.js']),
     builds,
-    hasDependencies: Object.keys(dependencies).length > 0,
+    scripts,
+    dependencies,
+    engine: string(objectIn(json.engines)?.node),
     frontend:
       builds &&
       !serves &&
@@ -56,19 +65,10 @@ export async function readPackageJson(tree: Tree): Promise<PackageJson | undefin
   };
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text.replace(/^\ufeff/, ''));
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function object(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+function texts(values: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(values).flatMap(([name, value]) => (string(value) === undefined ? [] : [[name, String(value)]])),
+  );
 }
 
 function string(value: unknown): string | undefined {
