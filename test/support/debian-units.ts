@@ -1,6 +1,6 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { unpackPackage } from './debian-package.ts';
 import { testCache } from './test-cache.ts';
 
 const PACKAGES = [
@@ -54,30 +54,16 @@ export function debianUnits(): DebianUnit[] {
   );
 }
 
+/** Only the unit files are kept. */
 function fetchUnits(name: string, folder: string): void {
   const work = mkdtempSync(join(folder, '.new-'));
   try {
-    download(name, work);
-    const archive = readdirSync(work).find((file) => file.endsWith('.deb'))!;
-    const units = join(work, 'units');
-    mkdirSync(units);
-    // Some packages have only units of other kinds in these folders; that tar finds none of a pattern is no failure.
-    const unpack =
-      'dpkg-deb --fsys-tarfile "$0" | tar -x -C "$1" --wildcards "./lib/systemd/*" "./usr/lib/systemd/*" 2>/dev/null; true';
-    execFileSync('sh', ['-c', unpack, join(work, archive), units]);
+    const units = unpackPackage(name, work, ['./lib/systemd/*', './usr/lib/systemd/*']);
     if (regularFiles(units).length === 0) throw new Error(`${name} has no unit files`);
     renameSync(units, join(folder, name));
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
-}
-
-function download(name: string, cwd: string): void {
-  const get = () => spawnSync('apt-get', ['download', '-q', name], { cwd, encoding: 'utf8' });
-  if (get().status === 0) return;
-  spawnSync('apt-get', ['update', '-q'], { stdio: 'ignore' });
-  const again = get();
-  if (again.status !== 0) throw new Error(`apt-get download ${name}: ${again.stderr}`);
 }
 
 function regularFiles(folder: string): string[] {
