@@ -27,9 +27,12 @@ export const node: Detector = {
       return /\.[cm]?js$/.test(artifact) && firstFile(tree, [artifact]) ? bundled(candidate, artifact) : undefined;
     const manifest = await readPackageJson(tree);
     if (manifest !== undefined && (await isServer(candidate, manifest))) return await packaged(candidate, manifest);
-    if (manifest !== undefined && (manifest.frontend || manifest.main !== undefined)) return undefined;
+    if (manifest?.main !== undefined) return undefined;
     const bundle = firstFile(tree, [...BUNDLES, ...BUNDLES.map((name) => `dist/${name}`)]);
-    return bundle === undefined ? undefined : bundled(candidate, bundle);
+    // What a front end's build leaves is pages, and a server beside them is for developing.
+    if (bundle === undefined || (manifest?.frontend && firstFile(tree, PAGES) !== undefined)) return undefined;
+    if (manifest !== undefined) await checkPackages(candidate, manifest);
+    return bundled(candidate, bundle);
   },
 };
 

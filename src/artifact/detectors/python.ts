@@ -7,7 +7,7 @@ import { baseName, dirName, filesIn } from '../folder.ts';
 import { findPackages, type Packages } from '../python/packages.ts';
 import { dockerfileHint } from '../source/proposal.ts';
 import { python as pythonSource } from '../source/python.ts';
-import { chooseRuntime, layApp, type Runtime } from './runtime.ts';
+import { chooseRuntime, expectedRuntime, layApp, type Runtime } from './runtime.ts';
 
 const FILES = ['app.py', 'main.py', 'server.py', 'wsgi.py'];
 /** Files that tell of Python by themselves. */
@@ -22,7 +22,11 @@ export const python: Detector = {
   async detect(candidate) {
     const zipApp = await findZipApp(candidate);
     if (zipApp !== undefined) return layZipApp(candidate, zipApp);
-    if (candidate.manifest.artifact !== undefined) return undefined;
+    const { artifact } = candidate.manifest;
+    if (artifact !== undefined) {
+      const isScript = artifact.endsWith('.py') && regularFile(candidate.tree, artifact) !== undefined;
+      return isScript ? await layFiles(candidate, artifact) : undefined;
+    }
     const evidence = firstFile(candidate.tree, EVIDENCE);
     if (evidence === undefined && candidate.manifest.type !== 'python') return undefined;
     return await layFiles(candidate, evidence ?? 'type: python');
@@ -79,11 +83,12 @@ function layZipApp(candidate: Candidate, { path }: TreeEntry): Artifact {
 }
 
 async function layFiles(candidate: Candidate, evidence: string): Promise<Artifact> {
-  const runtime = chooseRuntime(candidate, 'python', undefined);
-  const file = firstFile(candidate.tree, FILES);
-  const notes = [...runtime.notes];
+  const { artifact: named } = candidate.manifest;
+  const file = named ?? firstFile(candidate.tree, FILES);
+  const notes: string[] = [];
   if (file === undefined && !candidate.commandsGiven && !candidate.control) throw await nothingToStart(candidate);
-  const packages = await findPackages(candidate, runtime);
+  const packages = await findPackages(candidate, expectedRuntime(candidate, 'python'));
+  const runtime = chooseRuntime(candidate, 'python', undefined);
   if (file !== undefined && !candidate.commandsGiven && !candidate.control)
     notes.push(...(await endsAtOnce(candidate, file)));
   const { image, watch } = layApp(candidate, {

@@ -44,6 +44,12 @@ export function chooseRuntime(
   return { base: name, into: facts.into ?? INTO, version: facts.version?.toString(), notes };
 }
 
+/** What chooseRuntime will find, as far as the catalogue has it: for what is to be refused before a missing base is. */
+export function expectedRuntime({ bases, manifest }: Candidate, kind: RuntimeKind): Pick<Runtime, 'into' | 'version'> {
+  const facts = bases.get(manifest.base ?? kind);
+  return { into: facts?.into ?? INTO, version: facts?.version?.toString() };
+}
+
 /** What an app of a runtime is made of, besides the files of its folder. */
 export interface RuntimeApp {
   artifact: RuntimeKind;

@@ -152,7 +152,7 @@ CMD ["/app"]`,
   ],
   [
     'PHP with composer',
-    { 'composer.json': '{}', 'public/index.php': '<?php' },
+    { 'composer.json': '{"require":{"twig/twig":"^3"}}', 'public/index.php': '<?php' },
     `FROM composer:2 AS vendor
 WORKDIR /app
 COPY . .
