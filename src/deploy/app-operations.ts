@@ -6,34 +6,28 @@ import type { InstanceSpec } from '../domain/instance.ts';
 import { parseAppName } from '../domain/names.ts';
 import type { Release, ReleaseCause } from '../domain/release.ts';
 import type { UnitFile } from '../domain/unit-file.ts';
-import type { Router } from '../router/router.ts';
 import type { Target } from '../run/target.ts';
-import type { BuildLogs } from '../store/build-log.ts';
 import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
-import { checkFormation, formationOf, volumeName } from './instances.ts';
+import type { AppChanges } from './app-changes.ts';
+import { checkFormation, formationOf, listVolumes } from './instances.ts';
 import type { InstanceStatus, Operations } from './operations.ts';
 import type { Progress } from './progress.ts';
-import type { BuildQueue } from './queue.ts';
 import type { Rollouts } from './rollout.ts';
 
 export interface OperationParts {
   store: Store;
-  logs: BuildLogs;
-  queue: BuildQueue;
+  changes: AppChanges;
   rollouts: Rollouts;
   addresses: Addresses;
-  router: Router | undefined;
   target(name: string | undefined): Target;
   repositories: {
     create(app: string): Promise<void>;
-    rename(app: string, to: string): Promise<void>;
-    remove(app: string): Promise<void>;
+    listRefs(app: string, prefix: string): Promise<unknown[]>;
     setHead(app: string, branch: string): Promise<void>;
     keepRef(app: string, release: number, sha: string): Promise<void>;
   };
   renderUnits(specs: InstanceSpec[], kind: 'systemd' | 'fleet'): UnitFile[];
-  removeUnits(app: string): Promise<void>;
 }
 
 export class AppOperations implements Operations {
@@ -55,52 +49,20 @@ export class AppOperations implements Operations {
     return store.apps.find(name) ?? store.apps.create(name);
   }
 
+  /** Removes an app that nothing was ever pushed to; one that has anything stays. */
+  async discardApp(app: App): Promise<void> {
+    const { store, repositories } = this.#parts;
+    const isUsed = store.builds.list(app.id, 1).length > 0 || Object.keys(store.config.get(app.id)).length > 0;
+    if (isUsed || (await repositories.listRefs(app.name, 'refs')).length > 0) return;
+    await this.#parts.changes.destroy(app, { volumes: false }, { heading: () => undefined, line: () => undefined });
+  }
+
   async renameApp(app: App, name: string, progress: Progress): Promise<void> {
-    parseAppName(name);
-    const { store, repositories, rollouts } = this.#parts;
-    if (store.apps.find(name)) throw new DinpError('exists', `there is an app ${name} already.`);
-    await rollouts.exclusively(app, progress, async (app) => {
-      if (store.apps.find(name)) throw new DinpError('exists', `there is an app ${name} already.`);
-      this.#refuseWhileBuilding(app);
-      const release = this.#live(app);
-      if (
-        release?.services.some((service) =>
-          service.processes.some((process) => Object.keys(process.volumes).length > 0),
-        )
-      ) {
-        throw new DinpError('refused', `${app.name} has volumes, which are named after the app.`, {
-          hint: 'Create a new app, and move the data over.',
-        });
-      }
-      // First what can fail without harm, then what visitors notice.
-      await repositories.rename(app.name, name);
-      store.apps.rename(app.id, name);
-      await this.#removeInstances(app, progress);
-      await this.#parts.router?.removeRoute(app.name);
-      await this.#parts.removeUnits(app.name);
-      await rollouts.converge(store.apps.findById(app.id)!, progress, new AbortController().signal);
-    });
+    await this.#parts.changes.rename(app, name, progress);
   }
 
   async destroyApp(app: App, options: { volumes: boolean }, progress: Progress): Promise<void> {
-    const { store, logs, queue, rollouts, router, repositories } = this.#parts;
-    await queue.cancelAll(app.id, 'apps destroy');
-    await rollouts.exclusively(app, progress, async () => {
-      const volumes = this.volumes(app);
-      await router?.removeRoute(app.name);
-      await this.#removeInstances(app, progress);
-      if (options.volumes) {
-        const target = this.#parts.rollouts.liveTarget(app);
-        for (const volume of new Set(volumes.map((each) => each.volume))) await target.removeVolume(volume);
-      }
-      await this.#parts.removeUnits(app.name);
-      // Before the row: a repository without one would be taken up by the next app of that name.
-      await repositories.remove(app.name).catch(ignoreMissing);
-      for (const build of store.builds.list(app.id, Number.MAX_SAFE_INTEGER)) logs.remove(build.id);
-      store.apps.remove(app.id);
-      if (volumes.length > 0 && !options.volumes)
-        progress.line(`Its volumes are kept: ${volumes.map((each) => each.volume).join(', ')}`);
-    });
+    await this.#parts.changes.destroy(app, options, progress);
   }
 
   async setDeployBranch(app: App, branch: string): Promise<void> {
@@ -245,17 +207,7 @@ export class AppOperations implements Operations {
 
   volumes(app: App): { name: string; volume: string; path: string; process: string }[] {
     const release = this.#live(app);
-    if (!release) return [];
-    return release.services.flatMap((service) =>
-      service.processes.flatMap((process) =>
-        Object.entries(process.volumes).map(([name, path]) => ({
-          name,
-          volume: volumeName(app.name, name),
-          path,
-          process: process.name,
-        })),
-      ),
-    );
+    return release ? listVolumes(release) : [];
   }
 
   units(_app: App, release: Release, kind: 'systemd' | 'fleet'): UnitFile[] {
@@ -300,18 +252,6 @@ export class AppOperations implements Operations {
     });
   }
 
-  async #removeInstances(app: App, progress: Progress): Promise<void> {
-    await this.#parts.rollouts.removeOthers(app, [], progress);
-  }
-
-  #refuseWhileBuilding(app: App): void {
-    const build = this.#parts.store.builds.listUnfinished().find((candidate) => candidate.appId === app.id);
-    if (!build) return;
-    throw new DinpError('refused', `build #${build.number} of ${app.name} is not over.`, {
-      hint: `Wait for it, or: dinp builds cancel ${app.name}`,
-    });
-  }
-
   #live(app: App): Release | undefined {
     const current = this.#parts.store.apps.findById(app.id);
     return current?.liveRelease === undefined
@@ -337,9 +277,4 @@ export class AppOperations implements Operations {
       hint: `dinp releases list ${app.name}`,
     });
   }
-}
-
-/** What a destroy that died half way removed already. */
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof DinpError && error.code === 'not-found')) throw error;
 }

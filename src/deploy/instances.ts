@@ -77,6 +77,20 @@ export function volumeName(app: string, volume: string): string {
   return `dinp-${app}--${volume}`;
 }
 
+/** The volumes of a release: as dinp.yml calls them, as the target does, and where a process has them. */
+export function listVolumes(release: Release): { name: string; volume: string; path: string; process: string }[] {
+  return release.services.flatMap((service) =>
+    service.processes.flatMap((process) =>
+      Object.entries(process.volumes).map(([name, path]) => ({
+        name,
+        volume: volumeName(release.app, name),
+        path,
+        process: process.name,
+      })),
+    ),
+  );
+}
+
 /** The service and process of a release by process name; `web`, or the first one, where none is named. */
 export function findProcess(release: Release, name: string | undefined): { service: ReleaseService; process: Process } {
   const all = release.services.flatMap((service) => service.processes.map((process) => ({ service, process })));

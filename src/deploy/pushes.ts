@@ -6,6 +6,7 @@ import { nearest, parseAppName, printable } from '../domain/names.ts';
 import type { PushOutcome, RefCommand } from '../domain/ref-command.ts';
 import { shortSource } from '../domain/source.ts';
 import type { BuildLogs } from '../store/build-log.ts';
+import type { NewBuild } from '../store/builds.ts';
 import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
 import { type BuildQueue, describeEnd } from './queue.ts';
@@ -35,6 +36,8 @@ export interface PushParts {
   repositories: PushRepositories;
   /** Makes row and repository of a new app. */
   createApp(name: string): Promise<App>;
+  /** Removes an app that nothing was pushed to. */
+  discardApp(app: App): Promise<void>;
   /** Whether a first push may create its app. */
   createOnPush: boolean;
 }
@@ -50,6 +53,8 @@ export class Pushes {
   readonly #parts: PushParts;
   /** How many sessions watch each unfinished build. */
   readonly #watchers = new Map<number, number>();
+  /** Apps that a session's opening created and that got nothing yet, with how many sessions have opened them. */
+  readonly #fresh = new Map<number, number>();
 
   constructor(parts: PushParts) {
     this.#parts = parts;
@@ -61,7 +66,11 @@ export class Pushes {
    */
   async open(identity: Identity, name: string, pushes: boolean): Promise<App> {
     const known = this.#parts.store.apps.find(name);
-    if (known && mayUse(identity, known.name)) return known;
+    if (known && mayUse(identity, known.name)) {
+      const sessions = this.#fresh.get(known.id);
+      if (sessions !== undefined) this.#fresh.set(known.id, sessions + 1);
+      return known;
+    }
     if (known || identity.role !== 'admin') {
       // A deployer learns nothing of apps that are not his.
       throw new DinpError('denied', `${identity.name} may not use an app named ${name}.`, {
@@ -72,7 +81,11 @@ export class Pushes {
       });
     }
     if (pushes) parseAppName(name);
-    if (pushes && this.#parts.createOnPush) return await this.#parts.createApp(name);
+    if (pushes && this.#parts.createOnPush) {
+      const app = await this.#parts.createApp(name);
+      this.#fresh.set(app.id, (this.#fresh.get(app.id) ?? 0) + 1);
+      return app;
+    }
     const near = nearest(
       name,
       this.#parts.store.apps.list().map((app) => app.name),
@@ -102,6 +115,12 @@ export class Pushes {
     if (!app) {
       await watcher.write(`The app ${appName} was removed meanwhile.\n`);
       return 1;
+    }
+    if (this.#isUnused(app, outcome)) {
+      await this.#parts.discardApp(app);
+      if (outcome.asked.length === 0)
+        await watcher.write(`There is no app ${app.name} yet: the first push creates it, and its branch deploys.\n`);
+      return outcome.asked.length === 0 ? 0 : outcome.status === 0 ? 1 : outcome.status;
     }
     const build = outcome.applied.length > 0 ? await this.#takeUp(app, outcome, identity.name) : undefined;
     await this.#tellUnwatched(app, watcher);
@@ -149,6 +168,16 @@ export class Pushes {
     return [build];
   }
 
+  /**
+   * git tells what it pushes only after it has been shown a repository, so that a dry run or a refused push has made
+   * an app: it goes again, unless somebody else has opened it meanwhile.
+   */
+  #isUnused(app: App, outcome: PushOutcome): boolean {
+    const sessions = this.#fresh.get(app.id);
+    this.#fresh.delete(app.id);
+    return outcome.applied.length === 0 && sessions === 1;
+  }
+
   /** Records the build that a push calls for; undefined where it moved nothing that deploys. */
   async #takeUp(app: App, outcome: PushOutcome, by: string): Promise<Build | undefined> {
     const branch = deployBranchOf({ app, asked: outcome.applied });
@@ -160,14 +189,23 @@ export class Pushes {
     );
     if (!command) return undefined;
     const { noCache } = parsePushOptions(outcome.options);
-    return this.#record(app, { sha: command.new, ref, noCache, by });
+    const build = { sha: command.new, ref, noCache, by };
+    const newer = app.deploys ? await this.#findNewer(app, build) : undefined;
+    return newer ? this.#parts.queue.submitSuperseded(toNewBuild(app, build), newer) : this.#record(app, build);
+  }
+
+  /** Two pushes may be taken up in another order than they moved the branch: the build of what it holds now, where that is not this one. */
+  async #findNewer(app: App, { sha, ref }: { sha: string; ref: string }): Promise<Build | undefined> {
+    const tip = await this.#parts.repositories.readRef(app.name, ref);
+    const last = this.#parts.store.builds.findLatestPush(app.id);
+    const isNewer = tip !== sha && last?.source.kind === 'commit' && last.source.sha === tip;
+    return isNewer ? last : undefined;
   }
 
   /** An app with deploys off gets its row all the same: it says what was pushed, when and by whom. */
   #record(app: App, build: { sha: string; ref: string; noCache: boolean; by: string }): Build {
     const { store, queue } = this.#parts;
-    const { sha, ref, noCache, by } = build;
-    const next = { appId: app.id, source: { kind: 'commit' as const, sha, ref }, noCache, by };
+    const next = toNewBuild(app, build);
     if (app.deploys) return queue.submit(next);
     return store.transaction(() => {
       const created = store.builds.create(next);
@@ -289,4 +327,9 @@ export class Pushes {
     await watcher.write(`${tip}\n${live}\nTo deploy ${sha.slice(0, 7)} again:\n\n    ${again}\n\n`);
     return 1;
   }
+}
+
+function toNewBuild(app: App, build: { sha: string; ref: string; noCache: boolean; by: string }): NewBuild {
+  const { sha, ref, noCache, by } = build;
+  return { appId: app.id, source: { kind: 'commit', sha, ref }, noCache, by };
 }

@@ -41,25 +41,41 @@ export class BuildQueue {
         .listUnfinished()
         .filter((other) => other.appId === next.appId && other.state === 'waiting');
       const created = store.builds.create(next);
-      for (const other of waiting) {
-        store.builds.finish(other.id, {
-          state: 'superseded',
-          supersededBy: created.id,
-          reason: `superseded by build #${created.number} (${shortSource(created.source)})`,
-        });
-      }
+      for (const other of waiting) this.#finishSuperseded(other, created);
       return { build: created, older: waiting };
     });
     logs.append(build.id, '');
-    for (const other of older) {
-      logs.append(
-        other.id,
-        `Build #${other.number} of ${shortSource(other.source)} was superseded by build #${build.number} of ${shortSource(build.source)}, ${build.source.kind === 'commit' ? 'pushed' : 'deployed'} by ${build.by}.\n`,
-      );
-      logs.end(other.id);
-    }
+    for (const other of older) this.#tellSuperseded(other, build);
     this.#startNext();
     return store.builds.get(build.id);
+  }
+
+  /** Records a build whose commit was overtaken before it could be submitted; it never runs. */
+  submitSuperseded(next: NewBuild, by: Build): Build {
+    const { store } = this.#parts;
+    const build = store.transaction(() => {
+      const created = store.builds.create(next);
+      this.#finishSuperseded(created, by);
+      return created;
+    });
+    this.#tellSuperseded(build, by);
+    return store.builds.get(build.id);
+  }
+
+  #finishSuperseded(build: Build, by: Build): void {
+    this.#parts.store.builds.finish(build.id, {
+      state: 'superseded',
+      supersededBy: by.id,
+      reason: `superseded by build #${by.number} (${shortSource(by.source)})`,
+    });
+  }
+
+  #tellSuperseded(build: Build, by: Build): void {
+    const { logs } = this.#parts;
+    const name = (each: Build) => `#${each.number} of ${shortSource(each.source)}`;
+    const how = by.source.kind === 'commit' ? 'pushed' : 'deployed';
+    logs.append(build.id, `Build ${name(build)} was superseded by build ${name(by)}, ${how} by ${by.by}.\n`);
+    logs.end(build.id);
   }
 
   /** Takes up what an earlier process left: its waiting builds wait again, its running ones start over. */
@@ -105,7 +121,10 @@ export class BuildQueue {
     if (running) {
       running.abort.abort(new DinpError('canceled', `canceled by ${by}.`));
       await running.done;
-      return;
+      // The traffic may have been on its way already, from where there is no way back.
+      const end = store.builds.get(buildId);
+      if (end.state === 'canceled') return;
+      throw new DinpError('refused', `build #${end.number} of ${end.app} was over first: it ${describeEnd(end)}.`);
     }
     store.builds.finish(buildId, { state: 'canceled', reason: `canceled by ${by}` });
     logs.append(buildId, `Canceled by ${by} before it began.\n`);

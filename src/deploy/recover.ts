@@ -3,6 +3,7 @@ import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { Target } from '../run/target.ts';
 import type { Store } from '../store/store.ts';
+import type { AppChanges } from './app-changes.ts';
 import type { Progress } from './progress.ts';
 import type { Pushes } from './pushes.ts';
 import type { BuildQueue } from './queue.ts';
@@ -18,6 +19,7 @@ export interface RecoveryParts {
   queue: BuildQueue;
   pushes: Pushes;
   rollouts: Rollouts;
+  changes: AppChanges;
   targets: Target[];
   /** Removes what killed git processes left in repositories; gives what it removed. */
   sweepRepositories(): Promise<string[]>;
@@ -38,6 +40,9 @@ export async function recover(parts: RecoveryParts): Promise<void> {
         parts.report('could not remove what one-off commands left', { target: target.name, err }),
       );
   }
+  await parts.changes
+    .moveRepositories()
+    .catch((err: unknown) => parts.report('could not move the repository of a renamed app', { err }));
   const swept = await parts.sweepRepositories();
   if (swept.length > 0) parts.report('removed half-received pushes', { folders: swept });
   await abandonPending(parts);
@@ -50,7 +55,10 @@ export async function recover(parts: RecoveryParts): Promise<void> {
  * router does not answer. Takes as long as the slowest app needs to start, so nobody should wait for it: each app is
  * locked while it is its turn.
  */
-export async function convergeApps(parts: Pick<RecoveryParts, 'rollouts' | 'report'>, all: App[]): Promise<void> {
+export async function convergeApps(
+  parts: Pick<RecoveryParts, 'rollouts' | 'changes' | 'report'>,
+  all: App[],
+): Promise<void> {
   let apps = [...all];
   for (let pauseMs = FIRST_PAUSE_MS; apps.length > 0; pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS)) {
     const left: App[] = [];
@@ -65,7 +73,7 @@ export async function convergeApps(parts: Pick<RecoveryParts, 'rollouts' | 'repo
 
 /** Gives what takes up apps that could not be set right: each is converged until it is, once at a time. */
 export function tidier(
-  parts: Pick<RecoveryParts, 'rollouts' | 'report'>,
+  parts: Pick<RecoveryParts, 'rollouts' | 'changes' | 'report'>,
   onError: (error: unknown) => void,
 ): (app: App) => void {
   const under = new Set<number>();
@@ -104,12 +112,12 @@ async function abandonPending(parts: RecoveryParts): Promise<void> {
 }
 
 /** What should run is started, routed, and everything else of the app removed. @returns false where it is to be tried again */
-async function convergeApp(parts: Pick<RecoveryParts, 'rollouts' | 'report'>, app: App): Promise<boolean> {
+async function convergeApp(parts: Pick<RecoveryParts, 'rollouts' | 'changes' | 'report'>, app: App): Promise<boolean> {
   const lines: string[] = [];
   const progress: Progress = { heading: (text) => lines.push(text), line: (text) => lines.push(text) };
   try {
     await parts.rollouts.exclusively(app, progress, (current) =>
-      parts.rollouts.converge(current, progress, AbortSignal.timeout(5 * 60_000)),
+      parts.changes.converge(current, progress, AbortSignal.timeout(5 * 60_000)),
     );
     if (lines.length > 0)
       parts.report('brought what runs in line with the live release', { app: app.name, did: lines });

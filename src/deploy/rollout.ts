@@ -91,11 +91,11 @@ export class Rollouts {
       onTraffic();
       moved = true;
       await this.#switchTraffic(app, release, specs, progress);
+      store.releases.makeLive(release);
     } catch (error) {
       await this.#backOut(app, target, release, { specs, moved }, progress);
       throw error;
     }
-    store.releases.makeLive(release);
     try {
       await this.removeOthers(app, specs, progress);
     } catch (error) {
@@ -103,6 +103,11 @@ export class Rollouts {
       progress.line(`The instances before could not be removed yet: ${(error as Error).message}`);
       this.#parts.tidyLater(app);
     }
+  }
+
+  /** Converges the app later and again until that goes well: for changes that failed half way. */
+  tidyLater(app: App): void {
+    this.#parts.tidyLater(app);
   }
 
   /** The instances a release should have now, each with its port of the host. */

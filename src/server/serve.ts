@@ -5,6 +5,7 @@ import { planDeploy } from '../artifact/plan-deploy.ts';
 import { planImage } from '../artifact/plan-image.ts';
 import { withProgram } from '../commands/text.ts';
 import { Addresses } from '../deploy/addresses.ts';
+import { AppChanges } from '../deploy/app-changes.ts';
 import { AppOperations } from '../deploy/app-operations.ts';
 import { deploy, type OpenTree } from '../deploy/deploy.ts';
 import { Pushes } from '../deploy/pushes.ts';
@@ -142,7 +143,6 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       repository.replace(config.registry.push, config.registry.pull ?? config.registry.push),
     tidyLater: (app) => tidy(app),
   });
-  const tidy = tidier({ rollouts, report }, onError);
   const pusherProgram = sshProgram(config);
   const queue = new BuildQueue({
     store,
@@ -177,17 +177,24 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       repositories.maintain(app).then((done) => done && log.info({ app }, 'repository repacked'), onError);
     },
   });
-  const operations = new AppOperations({
+  const changes = new AppChanges({
     store,
     logs,
     queue,
     rollouts,
-    addresses,
     router,
+    repositories,
+    removeUnits: (app) => units.remove(app),
+  });
+  const tidy = tidier({ rollouts, changes, report }, onError);
+  const operations = new AppOperations({
+    store,
+    changes,
+    rollouts,
+    addresses,
     target,
     repositories,
     renderUnits: (specs, kind) => units.render(specs, kind),
-    removeUnits: (app) => units.remove(app),
   });
   const pushes = new Pushes({
     store,
@@ -196,6 +203,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     addresses,
     repositories,
     createApp: (name) => operations.createApp(name),
+    discardApp: (app) => operations.discardApp(app),
     createOnPush: config.apps.create,
   });
   const control = new Control({
@@ -233,6 +241,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     queue,
     pushes,
     rollouts,
+    changes,
     targets: [...targets.values()],
     sweepRepositories: () => repositories.sweep(),
     report,

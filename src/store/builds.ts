@@ -84,12 +84,13 @@ export class Builds {
     );
   }
 
-  /** The newest build of a commit, whatever was uploaded since. */
+  /** The newest build of a commit, whatever was uploaded since; none that was overtaken before it was recorded. */
   findLatestPush(appId: number): Build | undefined {
     return toBuild(
       this.#db
         .prepare<[number], Row>(
-          `${SELECT} WHERE b.app_id = ? AND b.source ->> '$.kind' = 'commit' ORDER BY b.id DESC LIMIT 1`,
+          `${SELECT} WHERE b.app_id = ? AND b.source ->> '$.kind' = 'commit'
+             AND (b.superseded_by IS NULL OR b.superseded_by > b.id) ORDER BY b.id DESC LIMIT 1`,
         )
         .get(appId),
     );

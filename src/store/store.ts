@@ -1,5 +1,6 @@
 import { Apps } from './apps.ts';
 import { Builds } from './builds.ts';
+import { Changes } from './changes.ts';
 import { Config } from './config.ts';
 import type { Sqlite } from './database.ts';
 import { Domains } from './domains.ts';
@@ -18,6 +19,7 @@ export class Store {
   readonly formation: Formation;
   readonly ports: InstancePorts;
   readonly domains: Domains;
+  readonly changes: Changes;
   readonly #db: Sqlite;
 
   constructor(db: Sqlite) {
@@ -30,6 +32,7 @@ export class Store {
     this.formation = new Formation(db);
     this.ports = new InstancePorts(db);
     this.domains = new Domains(db);
+    this.changes = new Changes(db);
   }
 
   /** Runs a function whose writes all happen or none does. */

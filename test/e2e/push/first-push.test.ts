@@ -146,13 +146,13 @@ To ssh://127.0.0.1:PORT/shop
       [before.status, before.output],
       [
         0,
-        `Nothing was pushed to shop yet: the first branch that is pushed deploys.
+        `There is no app shop yet: the first push creates it, and its branch deploys.
 To ssh://127.0.0.1:PORT/shop
  * [new branch]      master -> master
 `,
       ],
     );
-    assert.equal(server.ref(me.app, 'refs/heads/master'), undefined);
+    assert.notEqual((await server.ssh(['apps', 'info', me.app])).status, 0);
 
     await me.push();
     await me.commit(server.quickApp('two'));

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { Addresses } from '../../../src/deploy/addresses.ts';
 import { Pushes } from '../../../src/deploy/pushes.ts';
 import { BuildQueue } from '../../../src/deploy/queue.ts';
+import type { App } from '../../../src/domain/app.ts';
 import type { Build } from '../../../src/domain/build.ts';
 import type { Identity } from '../../../src/domain/identity.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
@@ -42,14 +43,18 @@ async function setUp() {
     await repositories.create(name);
     return store.apps.create(name);
   };
-  const pushes = new Pushes({ store, queue, logs, addresses, repositories, createApp, createOnPush: true });
+  const discardApp = async (app: App) => {
+    await repositories.remove(app.name);
+    store.apps.remove(app.id);
+  };
+  const pushes = new Pushes({ store, queue, logs, addresses, repositories, createApp, discardApp, createOnPush: true });
   const app = await pushes.open(ME, 'shop', true);
-  const settle = async (branch: string, sha: string) => {
+  const settle = async (branch: string, sha?: string) => {
     let text = '';
     const write = async (piece: string | Uint8Array) => {
       text += Buffer.from(piece).toString('utf8');
     };
-    const commands = [{ old: ZERO, new: sha, ref: `refs/heads/${branch}` }];
+    const commands = sha === undefined ? [] : [{ old: ZERO, new: sha, ref: `refs/heads/${branch}` }];
     const outcome = { applied: commands, asked: commands, options: [], status: 0 };
     const status = await pushes.settle('shop', ME, outcome, { write, signal: new AbortController().signal });
     return { status, text };
@@ -89,3 +94,40 @@ test('a ref that moved while nobody heard of it is built, forwards and back, and
 function shaOf({ source }: Build): string | undefined {
   return source.kind === 'commit' ? source.sha : undefined;
 }
+
+test('of two pushes that are taken up in the other order the newest wins; the older builds nothing', async () => {
+  const { store, repositories, pushes, settle } = await setUp();
+  const path = repositories.path('shop');
+  const one = commitFiles(path, { a: '1' });
+  const two = commitFiles(path, { a: '2' });
+  const newest = await settle('main', two);
+  assert.equal(newest.status, 0);
+  const older = await settle('main', one);
+  assert.deepEqual(older, {
+    status: 1,
+    text: `Build #2 of ${one.slice(0, 7)} was superseded by build #1 of ${two.slice(0, 7)}, pushed by me.\n`,
+  });
+  assert.deepEqual(
+    store.builds.list(1, 9).map(({ state }) => state),
+    ['superseded', 'succeeded'],
+  );
+  assert.deepEqual(await pushes.recover(store.apps.find('shop')!), []);
+});
+
+test('a session that pushes nothing leaves no app that it made; one that others have opened or pushed to stays', async () => {
+  const { store, repositories, pushes, settle } = await setUp();
+  const dryRun = await settle('main');
+  assert.deepEqual(dryRun, {
+    status: 0,
+    text: 'There is no app shop yet: the first push creates it, and its branch deploys.\n',
+  });
+  assert.deepEqual([store.apps.list(), await repositories.list()], [[], []]);
+
+  await pushes.open(ME, 'shop', true);
+  await pushes.open(ME, 'shop', true);
+  assert.match((await settle('main')).text, /^Nothing was pushed to shop yet/);
+  await settle('main', commitFiles(repositories.path('shop'), { a: '1' }));
+  await pushes.open(ME, 'shop', true);
+  assert.match((await settle('main')).text, /is at|is live|released/);
+  assert.equal(store.apps.list().length, 1);
+});

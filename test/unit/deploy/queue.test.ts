@@ -120,6 +120,17 @@ test('cancel ends running and waiting builds, and refuses finished ones', async 
   await assert.rejects(queue.cancel(build.id, 'ann'), /build #1 of shop is not running: it was canceled by ann/);
 });
 
+test('cancel in the last moment says that the build was over first', async () => {
+  const { queue, push, running, state } = setUp();
+  const build = push('shop', 'a');
+  running.get(build.id)!.resolve();
+  await assert.rejects(queue.cancel(build.id, 'ann'), {
+    code: 'refused',
+    message: 'build #1 of shop was over first: it succeeded.',
+  });
+  assert.equal(state(build), 'succeeded');
+});
+
 test('what a dead server left is taken up by the next: running builds start over, waiting ones wait', () => {
   const before = setUp();
   const build = before.push('shop', 'a');
