@@ -35,15 +35,15 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
   const host = own.host ?? (own.config === undefined ? process.env.DINP_HOST || undefined : undefined);
   const program = `dinp${own.host === undefined ? '' : ` --host ${shellWord(own.host)}`}${own.config === undefined ? '' : ` --config ${shellWord(own.config)}`}`;
   let serve: ServeOptions | undefined;
-  let detect: { folder: string; app?: string } | undefined;
+  let detect: { what: string; app?: string } | undefined;
   const command = own.command.length === 0 ? ['help'] : own.command;
   const parsed = parseCommand(command, { program, columns: process.stdout.columns }, (tree) =>
     addOwnCommands(tree, {
       serve: (options) => {
         serve = options;
       },
-      detect: (folder, options) => {
-        detect = { folder, ...options };
+      detect: (what, options) => {
+        detect = { what, ...options };
       },
     }),
   );
@@ -52,8 +52,8 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
     return 0;
   }
   if (detect !== undefined) {
-    const { detectFolder } = await import('./detect.ts');
-    process.stdout.write(await detectFolder(detect.folder, detect.app));
+    const { detectLocally } = await import('./detect.ts');
+    process.stdout.write(await detectLocally(detect.what, detect.app));
     return 0;
   }
   const config = findConfig(own.config, process.env);
@@ -68,7 +68,7 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
 
 interface OwnCommands {
   serve(options: ServeOptions): void;
-  detect(folder: string, options: { app?: string }): void;
+  detect(what: string, options: { app?: string }): void;
 }
 
 /** The commands that run here and not in the server. */
@@ -81,8 +81,8 @@ function addOwnCommands(tree: Command, run: OwnCommands): void {
     .action(run.serve);
   tree
     .command('detect')
-    .description('what a push of this checkout would become; needs no server')
-    .argument('[folder]', 'the checkout', '.')
+    .description('what a push of this checkout, a commit or an upload of a file would become; needs no server')
+    .argument('[what]', 'a folder, a file such as app.war, or a commit such as HEAD~1', '.')
     .option('--app <name>', 'the app that it would be pushed to')
     .action(run.detect);
   tree.addHelpText('after', OWN_HELP);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import fs, { createReadStream } from 'node:fs';
-import { lstat, open, readlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, open, readdir, readlink } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { findRoot, listFiles } from 'isomorphic-git';
 import { DinpError } from '../domain/errors.ts';
 import type { Tree, TreeEntry } from '../domain/tree.ts';
@@ -30,6 +30,18 @@ export async function openWorkingTree(folder: string): Promise<WorkingTree> {
     if (entry !== undefined) entries.push(entry);
   }
   return new FilesOnDisk(root, entries);
+}
+
+/** Opens a folder that is in no repository: all of its files, as they would be committed. */
+export async function openFolder(folder: string): Promise<WorkingTree> {
+  const found = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = found.map((entry) => relative(folder, join(entry.parentPath, entry.name))).sort(byBytes);
+  const entries: TreeEntry[] = [];
+  for (const path of paths) {
+    const entry = await readEntry(folder, path);
+    if (entry !== undefined) entries.push(entry);
+  }
+  return new FilesOnDisk(folder, entries);
 }
 
 class FilesOnDisk implements WorkingTree {

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Docker from 'dockerode';
 import { planDeploy } from '../artifact/plan-deploy.ts';
@@ -42,6 +42,7 @@ import { loadConfig, parseConfigDuration, parsePortRange, type ServerConfig } fr
 import { Control } from './control.ts';
 import { listenForCommands } from './control-socket.ts';
 import { dataPaths, lockDataFolder } from './data-folder.ts';
+import { findProgram } from './find-program.ts';
 import { createLog, type ServerLog } from './log.ts';
 import { ReleaseUnits } from './release-units.ts';
 import { checkServices } from './services.ts';
@@ -331,27 +332,6 @@ function baseFacts(bases: BaseCatalogue): Map<string, BaseFacts> {
 /** Docker's and Go's name of this machine's architecture. */
 function hostArch(): string {
   return { x64: 'amd64', ia32: '386', arm: 'arm' }[process.arch as string] ?? process.arch;
-}
-
-/** Absolute path of a program, looked up once: a worker that spawns by name walks PATH at every push. */
-function findProgram(name: string, fallback?: string): string {
-  for (const folder of (process.env.PATH ?? '').split(':')) {
-    const path = join(folder, name);
-    if (folder.startsWith('/') && isExecutable(path)) return path;
-  }
-  if (fallback !== undefined) return fallback;
-  throw new DinpError('config', `${name} is not installed: no such program in PATH.`, {
-    hint: `As root on Debian: apt-get install ${name}`,
-  });
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return existsSync(path);
-  } catch {
-    return false;
-  }
 }
 
 /** The port of a listen address such as `:80` or `0.0.0.0:8080`. */

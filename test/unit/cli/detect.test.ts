@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import fs, { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import fs, { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { add, commit, init } from 'isomorphic-git';
-import { detectFolder } from '../../../src/cli/detect.ts';
+import { detectLocally } from '../../../src/cli/detect.ts';
 import { openWorkingTree } from '../../../src/git/working-tree.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 
@@ -23,7 +23,7 @@ async function repository(files: Record<string, string>): Promise<string> {
 test('a checkout is told what its push would become', async () => {
   const dir = await repository({ 'public/index.html': '<h1>hi</h1>', 'public/style.css': 'a{}' });
   assert.equal(
-    await detectFolder(join(dir, 'public'), undefined),
+    await detectLocally(join(dir, 'public'), undefined),
     "Found:      static site in public (2 files)\nImage:      2 files laid over base static-site\nProcesses:  web        the image's own command\n",
   );
 });
@@ -32,10 +32,10 @@ test('changes that are not committed yet count, files that git does not know do 
   const dir = await repository({ 'index.html': 'one', gone: 'x' });
   writeFileSync(join(dir, 'Dockerfile'), 'FROM scratch\n');
   rmSync(join(dir, 'gone'));
-  assert.match(await detectFolder(dir, undefined), /^Found: {6}static site in the top folder \(1 file\)\n/);
+  assert.match(await detectLocally(dir, undefined), /^Found: {6}static site in the top folder \(1 file\)\n/);
   await add({ fs, dir, filepath: 'Dockerfile' });
   assert.match(
-    await detectFolder(dir, undefined),
+    await detectLocally(dir, undefined),
     /^Found: {6}Dockerfile\nImage: {6}built from Dockerfile, context \.\n/,
   );
 });
@@ -64,10 +64,27 @@ test('modes, links and contents are read from disk', async () => {
   assert.equal(before[2], undefined);
 });
 
-test('what a push would be refused for is told here too, and so is a folder without a repository', async () => {
+test('what a push would be refused for is told here too', async () => {
   await assert.rejects(
-    detectFolder(await repository({ 'go.mod': 'module x\n', 'main.go': 'package main\n' }), 'shop'),
+    detectLocally(await repository({ 'go.mod': 'module x\n', 'main.go': 'package main\n' }), 'shop'),
     { code: 'refused' },
   );
-  await assert.rejects(detectFolder(tempFolder(), undefined), { code: 'not-found' });
+});
+
+test('a folder that is in no repository yet, a file, and an older commit', async () => {
+  const folder = tempFolder();
+  mkdirSync(join(folder, 'dist'));
+  writeFileSync(join(folder, 'dist/index.html'), 'x');
+  assert.match(await detectLocally('.', undefined, folder), /in no git repository.*\nFound: {6}static site in dist/);
+  copyFileSync('/bin/true', join(folder, 'server'));
+  assert.match(await detectLocally('server', undefined, folder), /^Found: {6}Linux program for glibc server \(/);
+  await assert.rejects(detectLocally('nothing', undefined, folder), { code: 'not-found' });
+
+  const dir = await repository({ 'index.html': 'one' });
+  writeFileSync(join(dir, 'Dockerfile'), 'FROM scratch\n');
+  await add({ fs, dir, filepath: 'Dockerfile' });
+  assert.match(await detectLocally(dir, undefined), /Found: {6}Dockerfile/);
+  assert.match(await detectLocally('HEAD', undefined, dir), /Found: {6}static site/);
+  await assert.rejects(detectLocally('HEAD~1', undefined, dir), { code: 'not-found', message: /neither a file/ });
+  await assert.rejects(detectLocally('--all', undefined, dir), { code: 'not-found' });
 });
