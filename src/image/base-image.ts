@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
@@ -137,13 +137,23 @@ async function fill(pack: Pack, files: AsyncIterable<RootEntry>): Promise<void> 
       mtime: FIXED,
       ...(linkname === '' ? {} : { linkname }),
     };
-    await new Promise<void>((resolve, reject) => {
-      const done = (error?: Error | null): void => (error ? reject(error) : resolve());
-      if (type === 'file') pack.entry({ ...head, size: content.length }, content, done);
-      else pack.entry(head, done);
-    });
+    if (type !== 'file') await entered(pack, head);
+    else if (Buffer.isBuffer(content)) await entered(pack, { ...head, size: content.length }, content);
+    else
+      await pipeline(
+        createReadStream(content.file),
+        pack.entry({ ...head, size: content.size }) as unknown as Writable,
+      );
   }
   pack.finalize();
+}
+
+function entered(pack: Pack, head: Parameters<Pack['entry']>[0], content?: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = (error?: Error | null): void => (error ? reject(error) : resolve());
+    if (content === undefined) pack.entry(head, done);
+    else pack.entry(head, content as Buffer<ArrayBuffer>, done);
+  });
 }
 
 function digestOf(bytes: Buffer): string {

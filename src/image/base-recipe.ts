@@ -7,14 +7,25 @@ const absolute = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const packageName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9+.-]*(?:\|[a-z0-9][a-z0-9+.-]*)*$/, 'must be a Debian package, or several joined by |');
+const file = z.union([
+  z.string().transform((text) => ({ text, mode: 0o644 })),
+  z.strictObject({ text: z.string(), mode: z.number().int().min(0).max(0o7777) }),
+]);
+
+/** A list that may hold lists, so that entries can share parts of theirs (YAML has no other way to join two). */
+const listOf = (item: z.ZodType<string>) =>
+  z.array(z.union([item.transform((one) => [one]), z.array(item)])).transform((lists) => lists.flat());
 
 const recipe = z.strictObject({
   method: z.enum(['extract', 'system']),
-  packages: z.array(packageName).min(1),
+  packages: listOf(packageName).refine((names) => names.length > 0, 'must name a package'),
+  depends: z.boolean().default(false),
+  without: listOf(packageName).default([]),
   keep: z.array(absolute).optional(),
-  drop: z.array(absolute).default([]),
+  drop: listOf(absolute).default([]),
   busybox: z.boolean().default(false),
-  files: z.record(absolute, z.string()).default({}),
+  links: z.record(absolute, z.string().min(1)).default({}),
+  files: z.record(absolute, file).default({}),
 });
 
 const base = z.strictObject({
@@ -22,6 +33,7 @@ const base = z.strictObject({
   from: z.string().optional(),
   for: z.union([z.string().transform((kind) => [kind]), z.array(z.string())]).default([]),
   when: z.string().optional(),
+  version: z.number().int().min(1).optional(),
   into: absolute.optional(),
   shell: z.boolean().default(true),
   cmd: z.array(z.string()).optional(),

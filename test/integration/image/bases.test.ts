@@ -145,6 +145,8 @@ describe('the web server of static sites', () => {
     artifact: 'static',
     base: 'static-site',
     files: files.map((path) => ({ to: `/srv/www/${path}`, from: path })),
+    dependencies: [],
+    dependencies: [],
     workdir: undefined,
     command: undefined,
     env: {},
