@@ -1,6 +1,7 @@
 import { DinpError } from '../domain/errors.ts';
 import type { BaseFacts, DeployPlan, ImagePlan } from '../domain/plan.ts';
 import type { Tree } from '../domain/tree.ts';
+import { parseAppJson } from './app-json.ts';
 import { isLfsPointer, readHeads, readText, regularFile } from './blobs.ts';
 import { needsShell } from './command.ts';
 import { detect } from './detect.ts';
@@ -38,6 +39,8 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
   if (tree.treeId(dir) === undefined) throw noFolder('dir', dir);
   const folder = folderTree(tree, dir);
   const procfile = await readProcfile(folder);
+  const appJsonText = await readText(folder, 'app.json');
+  const appJson = appJsonText === undefined ? undefined : parseAppJson(appJsonText);
   const commandsGiven = hasAllCommands(manifest, procfile);
   const control = folder.find('control')?.mode === '100755' && !hasAnyCommand(manifest, procfile);
   const artifact = await detect({ ...options, tree: folder, manifest, control, commandsGiven });
@@ -47,6 +50,7 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
     manifest,
     procfile,
     artifact.image.kind === 'layers' ? artifact.image.command !== undefined || hasOwnCommand(artifact) : true,
+    appJson,
   );
   refuseShellWithout(artifact.image, options.bases, planned.commands);
   return {
@@ -58,7 +62,7 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
         tree: artifact.tree ?? tree,
         watch: watchIds(tree, manifest, artifact),
         processes: planned.processes,
-        env: manifest.env ?? {},
+        env: { ...appJson?.env, ...manifest.env },
         releaseCommand: planned.release,
         timeoutMs: manifest.timeout,
         repository: manifest.image,
@@ -67,7 +71,7 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
     ],
     target: manifest.target,
     domains: manifest.domains ?? [],
-    notes: [...notesOf(manifest, procfile, tree), ...artifact.notes, ...planned.notes],
+    notes: [...notesOf(manifest, procfile, tree), ...artifact.notes, ...planned.notes, ...(appJson?.notes ?? [])],
   };
 }
 

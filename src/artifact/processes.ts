@@ -1,5 +1,6 @@
 import { DinpError } from '../domain/errors.ts';
 import { DEFAULT_HEALTH, type Process } from '../domain/process.ts';
+import type { AppJson } from './app-json.ts';
 import type { Manifest } from './manifest-schema.ts';
 import type { Procfile } from './procfile.ts';
 
@@ -18,17 +19,21 @@ export interface PlannedProcesses {
 /**
  * The processes of a service: those that dinp.yml or the Procfile name (dinp.yml's word on each wins), else `web` alone.
  * @param imageStarts whether the image has a command of its own, for processes without one
+ * @param appJson what counts of instances and health where dinp.yml says nothing of them
  * @throws DinpError refused for a process that nothing says how to start, and for health checks that cannot work
  */
 export function planProcesses(
   manifest: Manifest,
   procfile: Procfile | undefined,
   imageStarts: boolean,
+  appJson?: AppJson,
 ): PlannedProcesses {
   const own = manifest.processes ?? {};
   const named = [...new Set([...(procfile?.processes.keys() ?? []), ...Object.keys(own)])];
   const names = named.length === 0 ? [WEB] : named;
-  const processes = names.map((name) => planProcess(name, own[name] ?? {}, manifest, procfile?.processes.get(name)));
+  const processes = names.map((name) =>
+    planProcess(name, own[name] ?? {}, manifest, procfile?.processes.get(name), appJson),
+  );
   for (const process of processes) checkProcess(process, imageStarts);
   const release = manifest.release ?? procfile?.release;
   const commands = processes.flatMap(({ name, command, health }) => [
@@ -38,23 +43,35 @@ export function planProcesses(
       : [{ where: `The health check of ${name}`, command: ['/bin/sh', '-c', health.command] }]),
   ]);
   if (release !== undefined) commands.push({ where: 'The release command', command: release });
+  const unknown = [...(appJson?.instances.keys() ?? []), ...(appJson?.health.keys() ?? [])].filter(
+    (name) => !names.includes(name),
+  );
   const notes = names.includes(WEB) ? [] : ['There is no process called web, so the app gets no address.'];
+  if (unknown.length > 0)
+    notes.push(`app.json names ${[...new Set(unknown)].join(', ')}, which no Procfile or dinp.yml has a command for.`);
   return { processes, release, commands, notes };
 }
 
 type OwnSettings = NonNullable<Manifest['processes']>[string];
 
-function planProcess(name: string, own: OwnSettings, manifest: Manifest, fromProcfile: string[] | undefined): Process {
+function planProcess(
+  name: string,
+  own: OwnSettings,
+  manifest: Manifest,
+  fromProcfile: string[] | undefined,
+  appJson: AppJson | undefined,
+): Process {
   // What the top level says of port and health is about the address, which only web has.
   const top = name === WEB ? manifest : {};
   const port = ('port' in own ? own.port : undefined) ?? top.port;
   return {
     name,
     command: ('command' in own ? own.command : undefined) ?? fromProcfile,
-    instances: ('instances' in own ? own.instances : undefined) ?? manifest.instances ?? 1,
+    instances:
+      ('instances' in own ? own.instances : undefined) ?? manifest.instances ?? appJson?.instances.get(name) ?? 1,
     memoryBytes: ('memory' in own ? own.memory : undefined) ?? manifest.memory ?? DEFAULT_MEMORY,
     port: port === 'auto' ? undefined : port,
-    health: ('health' in own ? own.health : undefined) ?? top.health ?? DEFAULT_HEALTH,
+    health: ('health' in own ? own.health : undefined) ?? top.health ?? appJson?.health.get(name) ?? DEFAULT_HEALTH,
     stopMs: ('stop' in own ? own.stop : undefined) ?? manifest.stop ?? DEFAULT_STOP_MS,
     volumes: manifest.volumes ?? {},
   };

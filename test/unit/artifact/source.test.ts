@@ -214,23 +214,6 @@ ENV ASPNETCORE_URLS=http://+:8080
 EXPOSE 8080
 CMD ["dotnet", "Shop.dll"]`,
   ],
-  [
-    'a war that is there already',
-    { 'target/shop.war': 'PK', 'pom.xml': '' },
-    `# tomcat:9-jre21 where the application uses javax.servlet instead of jakarta.servlet
-FROM tomcat:10-jre21
-COPY ["target/shop.war", "/usr/local/tomcat/webapps/ROOT.war"]
-EXPOSE 8080`,
-  ],
-  [
-    'a jar that is there already, not its sources',
-    { 'build/libs/shop-sources.jar': 'PK', 'build/libs/shop.jar': 'PK' },
-    `FROM eclipse-temurin:21-jre
-COPY ["build/libs/shop.jar", "/app/app.jar"]
-WORKDIR /app
-EXPOSE 8080
-CMD ["java", "-jar", "/app/app.jar"]`,
-  ],
 ];
 
 for (const [name, files, expected] of CASES) {
