@@ -3,14 +3,15 @@ import { printable } from '../domain/names.ts';
 import type { Tree, TreeEntry } from '../domain/tree.ts';
 import { formatOf, readHeads } from './blobs.ts';
 import { ARTIFACT_FOLDERS, type Artifact, type Candidate, type Detector } from './detector.ts';
-import { jar, war } from './detectors/archives.ts';
 import { binary, foreignProgram } from './detectors/binary.ts';
 import { dockerfile } from './detectors/dockerfile.ts';
+import { jar } from './detectors/jar.ts';
 import { node } from './detectors/node.ts';
 import { php } from './detectors/php.ts';
 import { plain } from './detectors/plain.ts';
 import { python } from './detectors/python.ts';
 import { staticSite } from './detectors/static-site.ts';
+import { war } from './detectors/war.ts';
 import { baseName, dirName, filesIn } from './folder.ts';
 import { findSource, refuseSource } from './source/source.ts';
 

@@ -1,76 +1,45 @@
 import { DinpError } from '../../domain/errors.ts';
 import type { TreeEntry } from '../../domain/tree.ts';
-import { isLfsPointer, readHeads } from '../blobs.ts';
-import { ARTIFACT_FOLDERS, type Candidate, type Detector } from '../detector.ts';
-import { baseName, filesIn } from '../folder.ts';
-import { dockerfileHint } from '../source/proposal.ts';
+import { openZipEntry } from '../archive/open-archive.ts';
+import type { Zip } from '../archive/zip.ts';
+import { isLfsPointer, regularFile } from '../blobs.ts';
+import type { Candidate } from '../detector.ts';
+import { baseName } from '../folder.ts';
 
-/** A web application archive. This version proposes a Dockerfile for it. */
-export const war: Detector = {
-  kind: 'war',
-  async detect(candidate) {
-    const path = await findArchive(candidate, (name) => name.endsWith('.war'));
-    if (path === undefined) return undefined;
-    throw new DinpError('refused', `${path} found: this version of dinp cannot lay a war over Tomcat by itself yet.`, {
-      hint: dockerfileHint([
-        '# tomcat:9-jre21 where the application uses javax.servlet instead of jakarta.servlet',
-        'FROM tomcat:10-jre21',
-        `COPY ["${path}", "/usr/local/tomcat/webapps/ROOT.war"]`,
-        'EXPOSE 8080',
-      ]),
-    });
-  },
-};
-
-/** A runnable Java archive. This version proposes a Dockerfile for it. */
-export const jar: Detector = {
-  kind: 'jar',
-  async detect(candidate) {
-    const path = await findArchive(
-      candidate,
-      (name) => name.endsWith('.jar') && !/-(?:sources|javadoc|plain|tests)\.jar$/.test(name),
-    );
-    if (path === undefined) return undefined;
-    throw new DinpError(
-      'refused',
-      `${path} found: this version of dinp cannot lay a jar over a Java runtime by itself yet.`,
-      {
-        hint: dockerfileHint([
-          'FROM eclipse-temurin:21-jre',
-          `COPY ["${path}", "/app/app.jar"]`,
-          'WORKDIR /app',
-          'EXPOSE 8080',
-          'CMD ["java", "-jar", "/app/app.jar"]',
-        ]),
-      },
-    );
-  },
-};
-
-/** The archive that is meant: dinp.yml's, else the app's name, else the only one of the first folder that has any. */
-async function findArchive(
-  { tree, manifest, app }: Candidate,
-  fits: (name: string) => boolean,
-): Promise<string | undefined> {
-  if (manifest.artifact !== undefined)
-    return fits(baseName(manifest.artifact)) && tree.find(manifest.artifact) ? manifest.artifact : undefined;
-  const files = filesIn(tree, ARTIFACT_FOLDERS);
-  for (const folder of ARTIFACT_FOLDERS) {
-    const found = files.get(folder)!.filter(({ path }) => fits(baseName(path)));
-    const [first] = found;
-    if (first === undefined) continue;
-    const named = found.filter(({ path }) => new RegExp(`^${app}(?:[-_.].*)?\\.[jw]ar$`).test(baseName(path)));
-    const chosen = found.length === 1 ? first : named.length === 1 ? named[0]! : undefined;
-    if (chosen === undefined) throw several(found);
-    for await (const { head } of readHeads(tree, [chosen])) if (isLfsPointer(head)) throw pointer(chosen);
-    return chosen.path;
-  }
-  return undefined;
+/** A zip of the commit, and its directory. */
+export interface Archive {
+  entry: TreeEntry;
+  zip: Zip;
 }
 
-function several(found: TreeEntry[]): DinpError {
-  const paths = found.map(({ path }) => path);
-  return new DinpError('refused', `Several archives were found: ${paths.slice(0, 10).join(', ')}.`, {
+/** Opens an archive of the commit. @throws DinpError refused for a git-lfs pointer and for what is damaged */
+export async function openArchive({ tree, scope }: Candidate, entry: TreeEntry): Promise<Archive> {
+  if (isLfsPointer(await tree.head(entry, 64))) throw pointer(entry);
+  return { entry, zip: await openZipEntry(tree, entry, scope) };
+}
+
+/** The archive that `artifact:` of dinp.yml names, where it is a zip that could be of this kind. */
+export async function openNamedArchive(candidate: Candidate, ending: RegExp): Promise<Archive | undefined> {
+  const entry = regularFile(candidate.tree, candidate.manifest.artifact ?? '');
+  if (entry === undefined) return undefined;
+  if (ending.test(entry.path)) return await openArchive(candidate, entry);
+  const head = await candidate.tree.head(entry, 4);
+  return head.toString('latin1', 0, 2) === 'PK' ? await openArchive(candidate, entry) : undefined;
+}
+
+/** Whether a file is called like the app: `shop.war`, `shop-1.2.jar`. */
+export function isNamedLike({ app }: Candidate, { path }: TreeEntry): boolean {
+  return new RegExp(`^${app}(?:[-_.].*)?\\.[jw]ar$`, 'i').test(baseName(path));
+}
+
+/** The one that is meant: the only one, else the only one of the app's name. @throws DinpError refused, listing them */
+export function chooseArchive<T extends { entry: TreeEntry }>(candidate: Candidate, found: readonly T[]): T {
+  const named = found.filter(({ entry }) => isNamedLike(candidate, entry));
+  const chosen = found.length === 1 ? found[0] : named.length === 1 ? named[0] : undefined;
+  if (chosen !== undefined) return chosen;
+  const paths = (named.length > 0 ? named : found).map(({ entry }) => entry.path);
+  const shown = paths.length > 10 ? `${paths.slice(0, 10).join(', ')} and ${paths.length - 10} more` : paths.join(', ');
+  throw new DinpError('refused', `Several archives were found: ${shown}.`, {
     hint: `Say in dinp.yml which one is meant:\n  artifact: ${paths[0]}`,
   });
 }
