@@ -77,7 +77,10 @@ function authorities(root: Root): string | undefined {
 /** What phpenmod would do with every module of the packages, for the command line and for FPM. */
 function enablePhpModules(root: Root): void {
   for (const [path, entry] of [...root]) {
-    const [, version, name] = /^usr\/share\/php(\d+\.\d+)-[^/]+\/[^/]+\/([^/]+)\.ini$/.exec(path) ?? [];
+    const [, own, shared, name] =
+      /^(?:etc\/php\/(\d+\.\d+)\/mods-available|usr\/share\/php(\d+\.\d+)-[^/]+\/[^/]+)\/([^/]+)\.ini$/.exec(path) ??
+      [];
+    const version = own ?? shared;
     if (version === undefined) continue;
     const priority = /^;\s*priority=(\d+)/m.exec(bytesOf(entry).toString('latin1'))?.[1] ?? '20';
     for (const api of ['cli', 'fpm']) {
