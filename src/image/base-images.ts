@@ -1,27 +1,16 @@
 import { DinpError } from '../domain/errors.ts';
-import type { BaseCatalogue } from './bases.ts';
 import { explainPull } from './build-errors.ts';
+import type { Asker, CataloguedBasesOptions } from './catalogued-bases.ts';
+import { CataloguedBases } from './catalogued-bases.ts';
 import type { ImageEngine } from './engine.ts';
 import { EngineStreamError } from './engine-stream.ts';
 import type { ImageName } from './image-name.ts';
 import { formatImageName, parseImageName } from './image-name.ts';
-import { BuildOutput, LineBuffer } from './output.ts';
 import type { Registries } from './registries.ts';
 
-export interface BaseImagesOptions {
+export interface BaseImagesOptions extends CataloguedBasesOptions {
   engine: ImageEngine;
   registries: Registries;
-  bases: BaseCatalogue;
-  /** Build a missing base of the catalogue when a push needs it, where that can be done here. */
-  autoBases: boolean;
-}
-
-/** Who asks for a base. */
-export interface Asker {
-  /** For people: `Dockerfile`, `the base static`. */
-  what: string;
-  onOutput(text: string): void;
-  signal: AbortSignal;
 }
 
 /** An image that another one is built on. */
@@ -37,35 +26,11 @@ export interface FoundBase {
 /** Finds the images that builds stand on, and sees to it that the engine has them. */
 export class BaseImages {
   readonly #options: BaseImagesOptions;
+  readonly #catalogued: CataloguedBases;
 
   constructor(options: BaseImagesOptions) {
     this.#options = options;
-  }
-
-  /** A base of the catalogue, made from packages where it is missing. @throws DinpError refused, unavailable, canceled */
-  async catalogued(name: string, asker: Asker): Promise<FoundBase> {
-    const { bases, autoBases } = this.#options;
-    const state = await bases.check(name, asker.signal);
-    let { digest } = state;
-    if (digest === undefined || state.problem !== undefined) {
-      const because = state.problem ?? 'it is missing';
-      if (!state.buildable) {
-        throw new DinpError('refused', `The base ${name} cannot be used: ${because}.`, {
-          hint: `Put it there: docker push ${state.image}`,
-        });
-      }
-      if (!autoBases) {
-        throw new DinpError('refused', `The base ${name} cannot be used: ${because}.`, {
-          hint: `Make it here, once: dinp bases build ${name}`,
-        });
-      }
-      asker.onOutput(`The base ${name} is not in the registry yet: making it from Debian packages, once\n`);
-      const output = new BuildOutput(asker.onOutput);
-      const lines = new LineBuffer((line) => output.line(line));
-      digest = (await bases.ensure(name, (text) => lines.write(text), asker.signal)).digest;
-      lines.flush();
-    }
-    return { name, is: digest, needs: { reference: `${state.repository}@${digest}`, platform: undefined, digest } };
+    this.#catalogued = new CataloguedBases(options);
   }
 
   /** An image that a Dockerfile names. @throws DinpError refused where it is not there, unavailable, canceled */
@@ -88,8 +53,8 @@ export class BaseImages {
         },
       );
     }
-    const { is } = await this.catalogued(base, asker);
-    return { name: image, is, needs: { reference: image, platform, digest: is } };
+    const { digest } = await this.#catalogued.find(base, asker);
+    return { name: image, is: digest, needs: { reference: image, platform, digest } };
   }
 
   /**

@@ -12,8 +12,6 @@ type Head = Parameters<Pack['entry']>[0];
 
 /** Fixed, so that equal commits give equal contexts (2001-01-01). */
 const FIXED_TIME = Date.UTC(2001, 0, 1) / 1000;
-/** About 8 years of seconds, in which content finds a time of its own. */
-const TIME_SPREAD = 0x0fff_ffff;
 
 /** Larger ones cannot be meant as a Dockerfile or a list of patterns. */
 const MAX_TEXT = 1 << 20;
@@ -65,28 +63,19 @@ export async function readText(tree: Tree, entry: TreeEntry): Promise<string> {
 }
 
 /**
- * A time of last change made of the content: equal content has an equal time on every machine, and other content another one.
- * Web servers make their ETags of time and size, and Python trusts a .pyc by them; with one fixed time for all, a page changed without
- * changing its length would look unchanged to every browser that knows it.
- */
-export function timeOfContent(oid: string): number {
-  return FIXED_TIME + (Number.parseInt(oid.slice(0, 8), 16) & TIME_SPREAD);
-}
-
-/**
  * Streams files as tar, sorted, folders before what is in them, without owners' names. Memory stays bounded by the reader's pace.
- * @param contentTimes give each file a time of its content; else all have one fixed time (what make wants: nothing is newer)
+ * All have one time, which is what make wants: nothing is newer.
  */
-export function contextTar(tree: Tree, files: readonly ContextFile[], contentTimes: boolean): Readable {
+export function contextTar(tree: Tree, files: readonly ContextFile[]): Readable {
   const pack = newPack();
-  fill(pack, tree, files, contentTimes).then(
+  fill(pack, tree, files).then(
     () => pack.finalize(),
     (error: unknown) => pack.destroy(error instanceof Error ? error : new Error(String(error))),
   );
   return pack as unknown as Readable;
 }
 
-async function fill(pack: Pack, tree: Tree, files: readonly ContextFile[], contentTimes: boolean): Promise<void> {
+async function fill(pack: Pack, tree: Tree, files: readonly ContextFile[]): Promise<void> {
   const folders = new Set<string>();
   const sorted = [...files].sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));
   const blobs = tree.streamAll(sorted.flatMap((file) => ('entry' in file ? [file.entry] : [])))[Symbol.asyncIterator]();
@@ -103,13 +92,12 @@ async function fill(pack: Pack, tree: Tree, files: readonly ContextFile[], conte
         await write(pack, header(file.path, mode, FIXED_TIME, 'file'), Buffer.from(file.text));
         continue;
       }
-      const time = contentTimes ? timeOfContent(file.entry.oid) : FIXED_TIME;
       const { content } = (await blobs.next()).value as { content: AsyncIterable<Buffer> };
       if (file.entry.mode === '120000') {
         const linkname = (await gather(content)).toString('utf8');
-        await write(pack, { ...header(file.path, 0o777, time, 'symlink'), linkname }, Buffer.alloc(0));
+        await write(pack, { ...header(file.path, 0o777, FIXED_TIME, 'symlink'), linkname }, Buffer.alloc(0));
       } else {
-        await stream(pack, { ...header(file.path, mode, time, 'file'), size: file.entry.size }, content);
+        await stream(pack, { ...header(file.path, mode, FIXED_TIME, 'file'), size: file.entry.size }, content);
       }
     }
   } finally {

@@ -9,13 +9,11 @@ import { contextTar } from './context.ts';
 import type { BuilderKind, EngineFacts } from './engine.ts';
 import { EngineBuildError } from './engine.ts';
 import { EngineStreamError } from './engine-stream.ts';
-import { readImageConfig } from './image-config.ts';
-import { branchTag } from './image-name.ts';
+import { IMAGE_LABEL, ImageTags } from './image-tags.ts';
 import { BuildOutput } from './output.ts';
 import { PushProgress } from './push-progress.ts';
 import type { Recipe } from './recipe.ts';
 import { provideFor, readRecipe } from './recipe.ts';
-import type { Manifest } from './registry.ts';
 
 export interface EngineImageBuilderOptions extends BaseImagesOptions {
   /** Which server made it; a label. */
@@ -26,11 +24,9 @@ export interface EngineImageBuilderOptions extends BaseImagesOptions {
   cpus?: number;
 }
 
-/** Labels of our images. Containers inherit them, so their names must not be those of labels on instances. */
-const LABEL = { key: 'dinp.image.key', app: 'dinp.image.app', server: 'dinp.image.server' };
 const DEFAULT_MEMORY = 4 * 1024 ** 3;
 const DEFAULT_CPUS = 2;
-/** Makes images with a Docker Engine, and keeps them in our registry by content key (ImageBuilder says what it throws). */
+/** Makes images of Dockerfiles with a Docker Engine, and keeps them in our registry by content key (ImageBuilder says what it throws). */
 export class EngineImageBuilder implements ImageBuilder {
   readonly #options: EngineImageBuilderOptions;
   readonly #bases: BaseImages;
@@ -55,28 +51,23 @@ export class EngineImageBuilder implements ImageBuilder {
     const { own } = this.#options.registries;
     const { builder, platform } = await this.#engineFacts();
     const recipe = await readRecipe(request, { bases: this.#bases, builder, platform });
-    if (!request.noCache) {
-      const known = await own.getManifest(request.repository, keyTag(recipe.key), request.signal);
-      if (known !== undefined) {
-        await this.#tag(request, recipe.key, known);
-        return this.#result(request, recipe.key, known.digest, true);
-      }
-    }
+    const tags = new ImageTags(this.#options.registries, request, recipe.key, platform);
+    const known = await tags.reuse();
+    if (known !== undefined) return known;
     const local = request.noCache ? [] : await this.#findLocal(request, recipe.key);
     const id = local[0] ?? (await this.#make(request, await provideFor(recipe, this.#bases), builder));
-    const digest = await this.#push(request, recipe.key, id);
+    const digest = await this.#push(request, await tags.freeTag(), id);
     // Never a release before the manifest is there: what the engine says it pushed is read back.
     const manifest = await own.getManifest(request.repository, digest, request.signal);
     if (manifest === undefined) {
       throw new DinpError('unavailable', `The registry ${own.address} does not have the image that was pushed to it.`);
     }
-    await this.#tag(request, recipe.key, manifest);
-    return this.#result(request, recipe.key, digest, false);
+    return tags.finish(manifest);
   }
 
   /** An image of this content that the engine made before, and that never reached the registry or left it. */
   async #findLocal(request: ImageRequest, key: string): Promise<string[]> {
-    return this.#options.engine.findByLabels({ [LABEL.key]: key, [LABEL.app]: request.app });
+    return this.#options.engine.findByLabels({ [IMAGE_LABEL.key]: key, [IMAGE_LABEL.app]: request.app });
   }
 
   async #make(request: ImageRequest, recipe: Recipe, builder: BuilderKind): Promise<string> {
@@ -84,15 +75,15 @@ export class EngineImageBuilder implements ImageBuilder {
     try {
       return await this.#options.engine.build(
         {
-          context: contextTar(request.tree, recipe.files, recipe.contentTimes),
+          context: contextTar(request.tree, recipe.files),
           dockerfile: recipe.dockerfile,
           builder,
           stage: recipe.stage,
           args: recipe.args,
           labels: {
-            [LABEL.key]: recipe.key,
-            [LABEL.app]: request.app,
-            [LABEL.server]: this.#options.server,
+            [IMAGE_LABEL.key]: recipe.key,
+            [IMAGE_LABEL.app]: request.app,
+            [IMAGE_LABEL.server]: this.#options.server,
             ...(request.revision === undefined ? {} : { 'org.opencontainers.image.revision': request.revision }),
           },
           noCache: request.noCache,
@@ -114,10 +105,9 @@ export class EngineImageBuilder implements ImageBuilder {
   }
 
   /** Tags the engine's image and has it pushed. @returns the digest of the manifest */
-  async #push(request: ImageRequest, key: string, id: string): Promise<string> {
+  async #push(request: ImageRequest, tag: string, id: string): Promise<string> {
     const { engine, registries } = this.#options;
     const repository = `${registries.own.address}/${request.repository}`;
-    const tag = await this.#freeTag(request, key, undefined);
     const progress = new PushProgress(request.onOutput, repository);
     try {
       await engine.tag(id, repository, tag);
@@ -128,62 +118,9 @@ export class EngineImageBuilder implements ImageBuilder {
     }
   }
 
-  /** The source's tag, or `<tag>-<key8>` where that stands for an image of another key (a changed base or argument). */
-  async #freeTag(request: ImageRequest, key: string, digest: string | undefined): Promise<string> {
-    const { own } = this.#options.registries;
-    const taken = await own.findManifest(request.repository, request.tag, request.signal);
-    if (taken === undefined || taken.digest === digest) return request.tag;
-    const config = await readImageConfig(
-      own,
-      request.repository,
-      taken.digest,
-      (await this.#engineFacts()).platform,
-      request.signal,
-    );
-    return config?.labels[LABEL.key] === key ? request.tag : `${request.tag}-${key.slice(0, 8)}`;
-  }
-
-  /** Sets every tag of the image. No blob moves. The key's tag comes last: where it is, the others are. */
-  async #tag(request: ImageRequest, key: string, manifest: Manifest): Promise<void> {
-    const { own } = this.#options.registries;
-    const tag = await this.#freeTag(request, key, manifest.digest);
-    const branch = request.branch === undefined ? [] : [branchTag(request.branch)];
-    const tags = [tag, ...branch, `b${request.buildNumber}`];
-    await Promise.all(tags.map((tag) => own.putManifest(request.repository, tag, manifest, request.signal)));
-    await own.putManifest(request.repository, keyTag(key), manifest, request.signal);
-  }
-
-  async #result(request: ImageRequest, key: string, digest: string, reused: boolean): Promise<BuiltImage> {
-    const { own, pullAddress } = this.#options.registries;
-    const config = await readImageConfig(
-      own,
-      request.repository,
-      digest,
-      (await this.#engineFacts()).platform,
-      request.signal,
-    );
-    if (config === undefined)
-      throw new DinpError(
-        'unavailable',
-        `The registry ${own.address} has no image ${request.repository}@${digest} for this platform.`,
-      );
-    return {
-      ref: { repository: `${pullAddress}/${request.repository}`, digest },
-      contentKey: key,
-      reused,
-      exposedPort: config.exposedPort,
-      hasHealthcheck: config.hasHealthcheck,
-      hasCommand: config.hasCommand,
-    };
-  }
-
   async #engineFacts(): Promise<EngineFacts> {
     this.#facts ??= await this.#options.engine.facts();
     const wanted = this.#options.builder ?? 'auto';
     return wanted === 'auto' ? this.#facts : { ...this.#facts, builder: wanted };
   }
-}
-
-function keyTag(key: string): string {
-  return `key-${key}`;
 }

@@ -1,13 +1,12 @@
 import { DinpError } from '../domain/errors.ts';
-import type { ImagePlan } from '../domain/plan.ts';
-import type { Asker, BaseImages, FoundBase } from './base-images.ts';
+import type { BaseImages, FoundBase } from './base-images.ts';
 import type { ImageRequest } from './builder.ts';
+import type { Asker } from './catalogued-bases.ts';
 import { contentKey } from './content-key.ts';
 import type { ContextFile } from './context.ts';
 import { readContext, readText } from './context.ts';
 import { imagesOf, parseDockerfile, withoutSyntax } from './dockerfile.ts';
 import type { BuilderKind } from './engine.ts';
-import { layersContext } from './layers.ts';
 
 /** Everything an image is made from, known before anything is built. */
 export interface Recipe {
@@ -20,8 +19,6 @@ export interface Recipe {
   stage: string | undefined;
   args: Record<string, string>;
   bases: FoundBase[];
-  /** Give each file a time of its content. */
-  contentTimes: boolean;
   /** Whether .dockerignore took files away. */
   ignored: boolean;
   /** The frontend image that `# syntax=` asks for, and the Dockerfile's text, where that matters. */
@@ -35,53 +32,15 @@ export interface Kitchen {
   platform: string;
 }
 
-/** A name that nobody has: the Dockerfile that we wrote, or one from outside the context. */
+/** A name that nobody has, for a Dockerfile that is not as it is in the context: changed, or from outside of it. */
 const OWN_DOCKERFILE = '.dinp.Dockerfile';
 /** The frontends that engines have built in, so that the line asking for one can be done without. */
 const BUILT_IN_SYNTAX = /^(?:docker\.io\/)?docker\/dockerfile:[^@]+$/;
 
 /** Reads what a request asks for. @throws DinpError refused, unavailable, canceled */
-export function readRecipe(request: ImageRequest, kitchen: Kitchen): Promise<Recipe> {
-  const { plan } = request;
-  if (plan.kind === 'dockerfile') return dockerfileRecipe(request, plan, kitchen);
-  if (plan.kind === 'layers') return layersRecipe(request, plan, kitchen);
-  throw new Error('an image by address is copied, not built');
-}
-
-async function layersRecipe(
-  request: ImageRequest,
-  plan: Extract<ImagePlan, { kind: 'layers' }>,
-  kitchen: Kitchen,
-): Promise<Recipe> {
-  const asker = askerOf(request, `the ${plan.artifact} image of ${request.app}`);
-  const base = await kitchen.bases.catalogued(plan.base, asker);
-  const { dockerfile, files } = layersContext(plan, request.tree, base.needs?.reference ?? base.name);
-  return {
-    key: contentKey({
-      plan,
-      watch: request.watch,
-      recipe: [],
-      bases: [[plan.base, base.is]],
-      platform: kitchen.platform,
-    }),
-    asker,
-    dockerfile: OWN_DOCKERFILE,
-    files: [ownDockerfile(dockerfile), ...files],
-    stage: undefined,
-    args: {},
-    bases: [base],
-    contentTimes: true,
-    ignored: false,
-    syntax: undefined,
-  };
-}
-
-async function dockerfileRecipe(
-  request: ImageRequest,
-  plan: Extract<ImagePlan, { kind: 'dockerfile' }>,
-  kitchen: Kitchen,
-): Promise<Recipe> {
-  const { tree } = request;
+export async function readRecipe(request: ImageRequest, kitchen: Kitchen): Promise<Recipe> {
+  const { tree, plan } = request;
+  if (plan.kind !== 'dockerfile') throw new Error(`an engine does not make images of kind ${plan.kind}`);
   const asker = askerOf(request, plan.dockerfile);
   const entry = tree.find(plan.dockerfile);
   if (entry === undefined) throw new DinpError('refused', `The commit has no ${plan.dockerfile}.`);
@@ -112,7 +71,6 @@ async function dockerfileRecipe(
     stage: plan.stage,
     args: plan.args,
     bases,
-    contentTimes: false,
     ignored: ignored > 0,
     syntax: parsed.syntax === undefined || kitchen.builder === 'classic' ? undefined : { image: parsed.syntax, text },
   };

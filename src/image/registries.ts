@@ -13,6 +13,7 @@ export interface RegistriesOptions {
 }
 
 const HUB = 'docker.io';
+const HUB_API = 'registry-1.docker.io';
 
 /** The registries that are known by configuration: our own, and those of private bases. */
 export class Registries {
@@ -39,6 +40,20 @@ export class Registries {
     if (host === HUB || known !== undefined || !isLoopback(host)) return known;
     const client = new RegistryClient({ address: host });
     this.#clients.set(host, client);
+    return client;
+  }
+
+  /**
+   * A client for any host. Of hosts that are not configured only what everyone may read can be read; Docker Hub's API has another address
+   * than its name.
+   */
+  reach(host: string): RegistryClient {
+    const known = this.find(host);
+    if (known !== undefined) return known;
+    const address = host === HUB ? HUB_API : host;
+    const client =
+      this.#clients.get(address) ?? new RegistryClient({ address, credentials: this.#credentials.get(host) });
+    this.#clients.set(address, client);
     return client;
   }
 

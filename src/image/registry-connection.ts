@@ -155,7 +155,7 @@ export class RegistryConnection {
     await response.body.dump().catch(() => {});
   }
 
-  /** The error for an answer that is not what was asked for. */
+  /** The error for an answer that is not what was asked for; not-found where the registry lacks what a manifest needs. */
   async problem(response: Answer, doing: string): Promise<DinpError> {
     const text = await response.body.text().catch(() => '');
     const json = parseJson(text) as { errors?: { code?: string; message?: string; detail?: unknown }[] } | undefined;
@@ -168,10 +168,11 @@ export class RegistryConnection {
     }
     if (response.statusCode === 401 || response.statusCode === 403) return this.#refused();
     const because = said === '' ? '' : `: ${said}`;
+    const missing = /^(?:BLOB|MANIFEST|MANIFEST_BLOB)_UNKNOWN$/.test(first?.code ?? '');
     const message = `The registry ${this.address}, ${doing}, answered ${response.statusCode}${because}.`;
     return response.statusCode >= 502 && response.statusCode <= 504
       ? new RegistryBroken('unavailable', message)
-      : new DinpError('unavailable', message);
+      : new DinpError(missing ? 'not-found' : 'unavailable', message);
   }
 
   #authorization(scopes: readonly string[] = []): string | undefined {

@@ -14,13 +14,16 @@ import { convergeApps, recover, recoverRefs, tidier } from '../deploy/recover.ts
 import { Rollouts } from '../deploy/rollout.ts';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
-import type { BaseFacts } from '../domain/plan.ts';
+import type { BaseFacts, ImagePlan } from '../domain/plan.ts';
 import { type Source, shortSource } from '../domain/source.ts';
 import { EMPTY_TREE } from '../domain/tree.ts';
 import { Repositories } from '../git/repositories.ts';
 import { BaseCatalogue } from '../image/bases.ts';
+import type { ImageBuilder } from '../image/builder.ts';
+import { DirectImageBuilder } from '../image/direct-builder.ts';
 import { ImageEngine } from '../image/engine.ts';
 import { EngineImageBuilder } from '../image/engine-builder.ts';
+import { ImageCopier } from '../image/image-copier.ts';
 import { Registries } from '../image/registries.ts';
 import { CaddyRouter } from '../router/caddy.ts';
 import type { Router } from '../router/router.ts';
@@ -103,13 +106,18 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     pullAddress: config.registry.pull,
   });
   const bases = new BaseCatalogue({ registries, file: config.bases.file });
-  const builder = new EngineImageBuilder({
-    engine: new ImageEngine(docker),
-    registries,
-    bases,
-    server: serverId,
-    autoBases: config.bases.auto,
-  });
+  const direct = { registries, bases, autoBases: config.bases.auto, platform: `linux/${hostArch()}` };
+  const builders: Record<ImagePlan['kind'], ImageBuilder> = {
+    layers: new DirectImageBuilder(direct),
+    image: new ImageCopier(direct),
+    dockerfile: new EngineImageBuilder({
+      engine: new ImageEngine(docker),
+      registries,
+      bases,
+      server: serverId,
+      autoBases: config.bases.auto,
+    }),
+  };
   const router = config.router.caddy === 'none' ? undefined : createRouter(config);
   const host = new LocalHost();
   const units = new ReleaseUnits(
@@ -155,7 +163,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
           store,
           addresses,
           rollouts,
-          builder,
+          builder: { build: (request) => builders[request.plan.kind].build(request) },
           openSource: (app, source, abort) => openSource(repositories, app, source, abort),
           planDeploy: (tree, app, source, scope) =>
             source.kind === 'image'

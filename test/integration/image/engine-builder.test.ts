@@ -11,10 +11,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import Docker from 'dockerode';
 import type { DinpError } from '../../../src/domain/errors.ts';
-import type { ImagePlan } from '../../../src/domain/plan.ts';
 import type { Tree } from '../../../src/domain/tree.ts';
-import { ImageEngine } from '../../../src/image/engine.ts';
-import { EngineImageBuilder } from '../../../src/image/engine-builder.ts';
 import { memoryTree } from '../../support/memory-tree.ts';
 import { ImageFixture, SOCKET } from './fixture.ts';
 
@@ -209,71 +206,6 @@ describe('what is reused', () => {
     const tagged = await own.findManifest(`t-${images.id}`, `${tree.oid}-${other.contentKey.slice(0, 8)}`);
     assert.equal(tagged?.digest, other.ref.digest);
     assert.equal((await own.findManifest(`t-${images.id}`, tree.oid))?.digest, again.ref.digest);
-  });
-});
-
-describe('layers over a base', () => {
-  it('lays exactly the placed files over the base, with command, environment and port', async () => {
-    const tree = memoryTree({
-      'out/hello': '#!/bin/sh\necho "$GREETING" $PWD $#\n',
-      'out/data file': 'x',
-      'README.md': 'no',
-    });
-    const built = await images.build(tree, {
-      plan: {
-        kind: 'layers',
-        artifact: 'plain',
-        base: 'busybox',
-        files: [
-          { to: '/opt/app/hello', from: 'out/hello', mode: '100755' },
-          { to: '/opt/app/data file', from: 'out/data file' },
-        ],
-        workdir: '/opt/app',
-        command: ['./hello', 'a b', '$HOME'],
-        env: { GREETING: 'say "hi" to $USER \\o/' },
-        port: 8080,
-      },
-    });
-    assert.equal(built.exposedPort, 8080);
-    assert.equal(built.hasCommand, true);
-    assert.equal(await images.run(built, ['./hello', 'a b', '$HOME']), 'say "hi" to $USER \\o/ /opt/app 2\n');
-    const files = await images.run(built, [
-      'find',
-      '/opt',
-      '-type',
-      'f',
-      '-exec',
-      'stat',
-      '-c',
-      '%a %u:%g %n',
-      '{}',
-      ';',
-    ]);
-    assert.deepEqual(files.trim().split('\n').sort(), ['644 0:0 /opt/app/data file', '755 0:0 /opt/app/hello']);
-  });
-
-  it('makes a missing base on first need, or says which line makes it', async () => {
-    const files = [{ to: '/app/x', from: 'x' }];
-    const plan: ImagePlan = {
-      kind: 'layers',
-      artifact: 'binary',
-      base: 'static',
-      files,
-      workdir: undefined,
-      command: ['/app/x'],
-      env: {},
-      port: undefined,
-    };
-    const tree = memoryTree({ x: randomBytes(8).toString('hex') });
-    const { registries, bases } = images;
-    const engine = new ImageEngine(images.docker);
-    const strict = new EngineImageBuilder({ engine, registries, bases, server: 'test', autoBases: false });
-    const error = await failure(images.build(tree, { plan }, strict));
-    assert.equal(error.code, 'refused');
-    assert.match(error.hint ?? '', /dinp bases build static$/);
-    const built = await images.build(tree, { plan });
-    assert.match(built.output, /^The base static is not in the registry yet/);
-    assert.equal((await images.bases.check('static')).problem, undefined);
   });
 });
 

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import Docker from 'dockerode';
 import type { Tree } from '../../../src/domain/tree.ts';
 import { BaseCatalogue } from '../../../src/image/bases.ts';
-import type { BuiltImage, ImageRequest } from '../../../src/image/builder.ts';
+import type { BuiltImage, ImageBuilder, ImageRequest } from '../../../src/image/builder.ts';
+import { DirectImageBuilder } from '../../../src/image/direct-builder.ts';
 import type { BuilderKind } from '../../../src/image/engine.ts';
 import { ImageEngine } from '../../../src/image/engine.ts';
 import { EngineImageBuilder } from '../../../src/image/engine-builder.ts';
@@ -11,6 +12,8 @@ import type { TestRegistry } from '../../support/registry.ts';
 import { startRegistry } from '../../support/registry.ts';
 
 export const SOCKET = '/var/run/docker.sock';
+const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch;
+export const HOST_PLATFORM = `linux/${ARCHITECTURE}`;
 
 /** What a build gave, and what the pusher read meanwhile. */
 export interface Built extends BuiltImage {
@@ -59,8 +62,17 @@ export class ImageFixture implements AsyncDisposable {
     });
   }
 
+  direct(autoBases = true): DirectImageBuilder {
+    const { registries, bases } = this;
+    return new DirectImageBuilder({ registries, bases, autoBases, platform: HOST_PLATFORM });
+  }
+
   /** Builds a tree, as a Dockerfile unless the changes say otherwise. */
-  async build(tree: Tree, changes: Partial<ImageRequest> = {}, builder = this.builder()): Promise<Built> {
+  async build(
+    tree: Tree,
+    changes: Partial<ImageRequest> = {},
+    builder: ImageBuilder = changes.plan?.kind === 'layers' ? this.direct() : this.builder(),
+  ): Promise<Built> {
     let output = '';
     const request: ImageRequest = {
       app: `t-${this.id}`,
@@ -90,8 +102,10 @@ export class ImageFixture implements AsyncDisposable {
 
   /** Runs a command in an image to its end. @returns its output */
   async run(image: { ref: { repository: string; digest: string } }, command: string[]): Promise<string> {
+    const reference = `${image.ref.repository}@${image.ref.digest}`;
+    if ((await this.engine.findImage(reference)) === undefined) await this.#pull(reference);
     const container = await this.docker.createContainer({
-      Image: `${image.ref.repository}@${image.ref.digest}`,
+      Image: reference,
       Cmd: command,
       Tty: true,
     });
@@ -110,7 +124,7 @@ export class ImageFixture implements AsyncDisposable {
     extra: Docker.ContainerCreateOptions = {},
     port = 8080,
   ): Promise<string> {
-    await this.engine.pull(`${repository}@${digest}`, { signal: new AbortController().signal });
+    await this.#pull(`${repository}@${digest}`);
     const container = await this.docker.createContainer({
       Image: `${repository}@${digest}`,
       ExposedPorts: { [`${port}/tcp`]: {} },
@@ -121,6 +135,11 @@ export class ImageFixture implements AsyncDisposable {
     await container.start();
     const { NetworkSettings } = await container.inspect();
     return `http://127.0.0.1:${NetworkSettings.Ports[`${port}/tcp`]?.[0]?.HostPort}`;
+  }
+
+  async #pull(reference: string): Promise<void> {
+    const credentials = this.registries.credentialsFor(this.registry.address);
+    await this.engine.pull(reference, { credentials, signal: new AbortController().signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto';
+import type { Tree } from '../../domain/tree.ts';
+import type { Place } from '../copy-blob.ts';
+import { retryBroken } from '../retry.ts';
+import { gzip } from './gzip.ts';
+import { layerTar } from './layer-tar.ts';
+import type { Layout } from './layout.ts';
+
+/** A layer as a registry has it. */
+export interface Layer {
+  /** Of the compressed bytes. */
+  digest: string;
+  /** Compressed bytes. */
+  size: number;
+  /** Of the tar. */
+  diffId: string;
+}
+
+/**
+ * Makes a layer and uploads it while it is made: nothing is kept on disk, and a few MiB in memory. A connection that breaks has it made and
+ * uploaded anew, twice.
+ * @param onBytes told how many bytes of content more have been read
+ * @throws DinpError unavailable, denied, canceled; what the tree throws
+ */
+export async function uploadLayer(
+  to: Place,
+  tree: Tree,
+  layout: Layout,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void,
+): Promise<Layer> {
+  return retryBroken(async () => {
+    const whole = createHash('sha256');
+    const packed = createHash('sha256');
+    let size = 0;
+    let digest = '';
+    const tar = passing(layerTar(tree, layout.files), (chunk) => {
+      whole.update(chunk);
+      onBytes(chunk.length);
+    });
+    const bytes = passing(gzip(tar), (chunk) => {
+      packed.update(chunk);
+      size += chunk.length;
+    });
+    await to.registry.uploadBlob(
+      to.repository,
+      bytes,
+      () => {
+        digest = `sha256:${packed.digest('hex')}`;
+        return digest;
+      },
+      signal,
+    );
+    return { digest, size, diffId: `sha256:${whole.digest('hex')}` };
+  }, signal);
+}
+
+async function* passing(bytes: AsyncIterable<Buffer>, see: (chunk: Buffer) => void): AsyncGenerator<Buffer> {
+  for await (const chunk of bytes) {
+    see(chunk);
+    yield chunk;
+  }
+}
