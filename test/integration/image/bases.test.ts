@@ -146,7 +146,6 @@ describe('the web server of static sites', () => {
     base: 'static-site',
     files: files.map((path) => ({ to: `/srv/www/${path}`, from: path })),
     dependencies: [],
-    dependencies: [],
     workdir: undefined,
     command: undefined,
     env: {},
