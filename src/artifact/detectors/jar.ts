@@ -155,11 +155,11 @@ interface LaidJar extends Laid {
 
 function layJar(candidate: Candidate, { entry, manifest }: RunnableJar): LaidJar {
   const own: PlacedFile = { to: `${INTO}/${NAME}`, from: entry.path, mode: '100644' };
-  if (candidate.control || runsFromItsFolder(candidate, entry)) {
-    const folder = candidate.control ? '.' : dirName(entry.path);
-    const { files, watch } = layFolder(candidate.tree, folder, INTO, (path) => isPlumbing(path) || path === NAME);
-    const dependencies = [`${INTO}/lib`].filter((lib) => files.some(({ to }) => to.startsWith(`${lib}/`)));
-    return { files: [own, ...files], watch: [entry.oid, ...watch], dependencies, notes: [], siblings: files.length };
+  // A control knows the jar, as all the rest, by the name that it has in the commit.
+  if (candidate.control) return layAround(candidate, '.', isPlumbing, []);
+  if (runsFromItsFolder(candidate, entry)) {
+    const skip = (path: string) => isPlumbing(path) || path === NAME || path === baseName(entry.path);
+    return layAround(candidate, dirName(entry.path), skip, [own]);
   }
   const { files, missing } = classPath(candidate, entry, manifest.classPath);
   // A command of the pusher's own knows the jar by the name that it has in the commit.
@@ -176,6 +176,19 @@ function layJar(candidate: Candidate, { entry, manifest }: RunnableJar): LaidJar
         : [
             `${entry.path} names ${listed(missing)} in its Class-Path, which ${missing.length === 1 ? 'is' : 'are'} not beside it.`,
           ],
+    siblings: files.length,
+  };
+}
+
+/** All of a folder, and `more`. */
+function layAround({ tree }: Candidate, folder: string, skip: (path: string) => boolean, more: PlacedFile[]): LaidJar {
+  const { files, watch } = layFolder(tree, folder, INTO, skip);
+  const dependencies = files.some(({ to }) => to.startsWith(`${INTO}/lib/`)) ? [`${INTO}/lib`] : [];
+  return {
+    files: [...more, ...files],
+    watch: [...more.flatMap(({ from }) => tree.find(from)?.oid ?? []), ...watch],
+    dependencies,
+    notes: [],
     siblings: files.length,
   };
 }
