@@ -48,7 +48,7 @@ export async function execInside(
 }
 
 /** The engine records the status a moment after the output has ended. */
-async function execStatus(exec: Docker.Exec, signal: AbortSignal): Promise<number> {
+export async function execStatus(exec: Docker.Exec, signal: AbortSignal): Promise<number> {
   for (;;) {
     const { Running: running, ExitCode: status } = await exec.inspect();
     if (!running && status !== null) return status;
