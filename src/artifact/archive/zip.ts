@@ -1,6 +1,5 @@
 import { Readable } from 'node:stream';
-import { promisify } from 'node:util';
-import { crc32, createInflateRaw, inflateRaw } from 'node:zlib';
+import { crc32, createInflateRaw, inflateRawSync } from 'node:zlib';
 import {
   type Entry,
   fromRandomAccessReaderPromise,
@@ -14,10 +13,8 @@ import { type ByteFile, WindowReader } from './byte-file.ts';
 import { damaged, refused } from './limits.ts';
 import type { Member } from './members.ts';
 
-const inflate = promisify(inflateRaw);
-
-/** Entries up to this size are inflated in one go; a stream for each costs more than the work itself. */
-const IN_ONE_GO = 1024 * 1024;
+/** Entries up to this size are inflated in one go and at once, in less than a millisecond; a stream costs more than that. */
+const IN_ONE_GO = 128 * 1024;
 
 const STORED = 0;
 const DEFLATED = 8;
@@ -52,6 +49,7 @@ export class Zip {
   readonly file: ByteFile;
   readonly records: readonly ZipRecord[];
   readonly #zip: ZipFile;
+  readonly #starts = new Map<ZipRecord, number>();
 
   private constructor(name: string, file: ByteFile, zip: ZipFile, records: ZipRecord[]) {
     this.name = name;
@@ -91,6 +89,8 @@ export class Zip {
 
   /** Where an entry's packed bytes begin. @throws DinpError refused where they are not all in the file */
   async startOf(record: ZipRecord): Promise<number> {
+    const known = this.#starts.get(record);
+    if (known !== undefined) return known;
     let start: number;
     try {
       start = (await this.#zip.readLocalFileHeaderPromise(record.entry, { minimal: true })).fileDataStart;
@@ -98,6 +98,7 @@ export class Zip {
       throw this.#broken(record, plain((error as Error).message), error);
     }
     if (start + record.packed > this.file.size) throw this.#broken(record, 'its end is missing');
+    this.#starts.set(record, start);
     return start;
   }
 
@@ -140,10 +141,10 @@ export class Zip {
       yield* this.file.stream(start, record.packed);
     } else if (record.size <= IN_ONE_GO && record.packed <= IN_ONE_GO) {
       const packed = await this.file.read(start, record.packed);
-      yield await inflate(packed, { maxOutputLength: Math.max(1, record.size) });
+      yield inflateRawSync(packed, { maxOutputLength: Math.max(1, record.size) });
     } else {
       const source = Readable.from(this.file.stream(start, record.packed), { objectMode: false });
-      const inflater = createInflateRaw();
+      const inflater = createInflateRaw({ chunkSize: 128 * 1024 });
       source.on('error', (error) => inflater.destroy(error)).pipe(inflater);
       try {
         yield* inflater;
