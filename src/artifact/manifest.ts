@@ -2,7 +2,7 @@ import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml
 import type { z } from 'zod';
 import { DinpError } from '../domain/errors.ts';
 import { nearest, printable } from '../domain/names.ts';
-import { LATER_KEYS, type Manifest, manifestSchema, show } from './manifest-schema.ts';
+import { LATER_KEYS, type Manifest, manifestOf, manifestSchema, show } from './manifest-schema.ts';
 
 const MAX_MISTAKES = 20;
 
@@ -32,7 +32,7 @@ export function parseManifest(text: string): Manifest {
     throw refuse([{ line: 1, text: printable((error as Error).message) }]);
   }
   const result = manifestSchema.safeParse(content);
-  if (result.success) return result.data;
+  if (result.success) return manifestOf(withBuilder(result.data, document, lines));
   throw refuse(result.error.issues.flatMap((issue) => mistakesOf(issue, content, document, lines)));
 }
 
@@ -75,13 +75,37 @@ function unknownKey(key: string, parent: PropertyKey[]): string {
 }
 
 const PROCESS_KEYS = ['command', 'instances', 'memory', 'port', 'health', 'stop'];
+const MAP_KEYS: Record<string, string[]> = {
+  keep: ['branch', 'commits', 'tags', 'days'],
+  builder: ['image', 'workdir'],
+  scripts: ['build', 'test'],
+  artifact: ['url', 'sha256'],
+};
 const HEALTH_KEYS = ['path', 'command', 'tcp', 'contains', 'interval', 'timeout', 'retries', 'start'];
 
 /** The keys that fit at a path of the file. */
 function keysAt(path: PropertyKey[]): string[] {
   if (path.length === 0) return Object.keys(manifestSchema.shape);
   if (path.at(-1) === 'health') return HEALTH_KEYS;
-  return path[0] === 'keep' ? ['branch', 'commits', 'tags', 'days'] : PROCESS_KEYS;
+  return MAP_KEYS[String(path[0])] ?? PROCESS_KEYS;
+}
+
+/** @throws DinpError refused for keys that only mean something together */
+function withBuilder<T extends { builder?: unknown; scripts?: { build?: unknown; test?: unknown }; output?: unknown }>(
+  manifest: T,
+  document: Document,
+  lines: LineCounter,
+): T {
+  const mistakes: Mistake[] = [];
+  const wrong = (key: string, text: string) =>
+    mistakes.push({ line: lineOf(document, lines, [key]), text: `${key}: ${text}` });
+  const { builder, scripts, output } = manifest;
+  if (builder === undefined && scripts !== undefined) wrong('scripts', 'needs a builder that they run in');
+  if (builder === undefined && output !== undefined) wrong('output', 'needs a builder that makes it');
+  if (builder !== undefined && (scripts?.build === undefined || (scripts.build as string[]).length === 0))
+    wrong('builder', 'needs scripts.build, the commands that it runs');
+  if (mistakes.length > 0) throw refuse(mistakes);
+  return manifest;
 }
 
 function join(path: PropertyKey[]): string {

@@ -35,6 +35,7 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
   if (tree.entries.length === 0) throw emptyCommit(options.app);
   const manifest = await readManifest(tree);
   checkRepository(manifest, options.app);
+  refuseUnready(manifest);
   const dir = manifest.dir ?? '.';
   if (tree.treeId(dir) === undefined) throw noFolder('dir', dir);
   const folder = folderTree(tree, dir);
@@ -71,6 +72,7 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
     ],
     target: manifest.target,
     domains: manifest.domains ?? [],
+    keep: manifest.keep ?? {},
     notes: [...notesOf(manifest, procfile, tree), ...artifact.notes, ...planned.notes, ...(appJson?.notes ?? [])],
   };
 }
@@ -116,6 +118,15 @@ function checkRepository({ image }: Manifest, app: string): void {
   if (image === undefined || image === app || image.startsWith(`${app}/`)) return;
   throw new DinpError('refused', `dinp.yml says image: ${image}, and the images of ${app} lie below ${app}/.`, {
     hint: `Write, for example, image: ${app}/web`,
+  });
+}
+
+/** What has to be fetched or built before there is anything to plan. */
+function refuseUnready({ download, builder }: Manifest): void {
+  if (download === undefined && builder === undefined) return;
+  const [key, what] = download === undefined ? ['builder', 'run builders'] : ['artifact', 'fetch artifacts'];
+  throw new DinpError('refused', `dinp.yml has ${key}:, and this version of dinp does not ${what} yet.`, {
+    hint: 'Build it, and commit the result or deploy it by "dinp deploy".',
   });
 }
 
@@ -214,7 +225,6 @@ function watchIds(tree: Tree, manifest: Manifest, artifact: Artifact): string[] 
 
 function notesOf(manifest: Manifest, procfile: Procfile | undefined, tree: Tree): string[] {
   const notes: string[] = [];
-  if (manifest.keep !== undefined) notes.push('keep in dinp.yml is read, but this version removes no images yet.');
   const overridden = [...(procfile?.processes.keys() ?? [])].filter(
     (name) => manifest.processes?.[name]?.command !== undefined,
   );
