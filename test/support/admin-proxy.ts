@@ -1,7 +1,7 @@
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** Stands between a server and its Caddy's admin API, and can withhold the answer to the next change. */
+/** Stands between a server and its Caddy's admin API, and can withhold answers to changes or refuse all. */
 export interface AdminProxy extends AsyncDisposable {
   /** For the server's config. */
   url: string;
@@ -9,13 +9,20 @@ export interface AdminProxy extends AsyncDisposable {
   target: string;
   /** From now on changes are made and not answered. @returns resolves once one was made */
   withhold(): Promise<void>;
-  /** Answers changes again. */
+  /** From now on no call gets through: as if Caddy were gone for its admin, though it serves. */
+  refuse(): void;
+  /** Answers again. */
   answer(): void;
 }
 
 export async function startAdminProxy(): Promise<AdminProxy> {
   let onChange: (() => void) | undefined;
+  let refuses = false;
   const server = createServer((incoming, outgoing) => {
+    if (refuses) {
+      incoming.socket.destroy();
+      return;
+    }
     const { host } = new URL(proxy.target);
     const headers = { ...incoming.headers, host };
     const { method = 'GET', url = '/' } = incoming;
@@ -39,7 +46,11 @@ export async function startAdminProxy(): Promise<AdminProxy> {
       new Promise((resolve) => {
         onChange = () => resolve();
       }),
+    refuse() {
+      refuses = true;
+    },
     answer() {
+      refuses = false;
       onChange = undefined;
     },
     async [Symbol.asyncDispose]() {

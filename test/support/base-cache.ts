@@ -20,8 +20,10 @@ export async function fillWithBases(root: string): Promise<void> {
   const from = join(kept, 'docker', 'registry', 'v2');
   const to = join(root, 'docker', 'registry', 'v2');
   cpSync(join(from, 'repositories'), join(to, 'repositories'), { recursive: true });
-  // Blobs are never written to again: a link will do.
-  await promisify(execFile)('cp', ['-rl', join(from, 'blobs'), join(to, 'blobs')]);
+  // Blobs are never written to again: a link will do, within one file system.
+  const blobs = [join(from, 'blobs'), join(to, 'blobs')];
+  const copy = promisify(execFile);
+  await copy('cp', ['-rl', ...blobs]).catch(() => copy('cp', ['-r', ...blobs]));
 }
 
 async function ensureBases(): Promise<string> {

@@ -23,6 +23,7 @@ import { GitClient } from './git-client.ts';
 import { type PortBlock, takePortBlock } from './port-block.ts';
 import { type Ended, type Program, start } from './program.ts';
 import { startRegistry, type TestRegistry } from './registry.ts';
+import { mountSmallDisk, type SmallDisk } from './small-disk.ts';
 import { until } from './until.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../src/cli/main.ts');
@@ -33,6 +34,10 @@ export type HoldPoint = 'before-receive' | 'after-receive' | 'ls-tree' | 'cat-fi
 export interface ServerOptions {
   /** Merged into the server's config, one level deep. */
   config?: Record<string, unknown>;
+  /** Gives the data folder a file system of its own, of so many megabytes: `server.disk`. */
+  diskMegabytes?: number;
+  /** The same for the registry's data: `server.registryDisk`. */
+  registryMegabytes?: number;
 }
 
 /** A row of the server's builds, as the database has it. */
@@ -57,9 +62,16 @@ export interface Page {
  */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const ports = await takePortBlock();
-  const registry = await startRegistry({ port: ports.first, fill: fillWithBases });
+  let registryDisk: SmallDisk | undefined;
+  const registry = await startRegistry({
+    port: ports.first,
+    fill: async (root) => {
+      if (options.registryMegabytes !== undefined) registryDisk = mountSmallDisk(root, options.registryMegabytes);
+      await fillWithBases(root);
+    },
+  });
   const caddy = await startCaddy({ port: ports.first + 1 });
-  const server = new TestServer(ports, registry, caddy, options);
+  const server = new TestServer(ports, registry, caddy, { ...options, registryDisk });
   try {
     await server.start();
     return server;
@@ -77,6 +89,10 @@ export class TestServer implements AsyncDisposable {
   readonly prefix = `t${randomBytes(4).toString('hex')}`;
   readonly registry: TestRegistry;
   readonly caddy: Caddy;
+  /** Of the data folder, where options ask for it. */
+  readonly disk: SmallDisk | undefined;
+  /** Of the registry's data, where options ask for it. */
+  readonly registryDisk: SmallDisk | undefined;
   readonly sshPort: number;
   readonly #namesPort: number;
   readonly #ports: PortBlock;
@@ -85,8 +101,15 @@ export class TestServer implements AsyncDisposable {
   #exited: Promise<void> = Promise.resolve();
   #apps = 0;
 
-  constructor(ports: PortBlock, registry: TestRegistry, caddy: Caddy, options: ServerOptions) {
+  constructor(
+    ports: PortBlock,
+    registry: TestRegistry,
+    caddy: Caddy,
+    options: ServerOptions & { registryDisk: SmallDisk | undefined },
+  ) {
     this.#ports = ports;
+    this.disk = options.diskMegabytes === undefined ? undefined : mountSmallDisk(this.data, options.diskMegabytes);
+    this.registryDisk = options.registryDisk;
     this.registry = registry;
     this.caddy = caddy;
     this.sshPort = ports.first + 2;
@@ -362,6 +385,7 @@ export class TestServer implements AsyncDisposable {
     // Whatever fails: a program that stays would keep the test's process from its end.
     await using _ports = this.#ports;
     await using _registry = this.registry;
+    using _registryDisk = this.registryDisk;
     await using _caddy = this.caddy;
     rmSync(join(this.folder, 'hold'), { recursive: true, force: true });
     if (this.#process?.exitCode === null && this.#process.signalCode === null) await this.stop();
@@ -369,6 +393,7 @@ export class TestServer implements AsyncDisposable {
     try {
       this.#removeFromEngine();
     } finally {
+      this.disk?.[Symbol.dispose]();
       rmSync(this.folder, { recursive: true, force: true });
     }
     if (left.length > 0) throw new Error(`processes of the server outlived it:\n${left.join('\n')}`);

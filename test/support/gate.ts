@@ -18,6 +18,8 @@ export interface Gate extends AsyncDisposable {
   left(): Promise<void>;
   /** Lets everybody through, from now on. */
   open(): void;
+  /** Holds whoever comes from now on. */
+  shut(): void;
 }
 
 /** Makes a gate on the engine's bridge, where containers reach it. */
@@ -52,6 +54,10 @@ export async function makeGate(): Promise<Gate> {
     open() {
       isOpen = true;
       for (const socket of waiting) socket.end();
+    },
+    shut() {
+      isOpen = false;
+      arrived = 0;
     },
     async [Symbol.asyncDispose]() {
       for (const socket of waiting) socket.destroy();
