@@ -6,7 +6,11 @@ const DEFAULT_JAVA = '21';
 export const maven: SourceKind = {
   missing: '.war or runnable .jar',
   find: (tree) => (regularFile(tree, 'pom.xml') ? 'pom.xml' : undefined),
-  build: async () => [],
+  async build({ tree }) {
+    const kind = isWar((await readText(tree, 'pom.xml')) ?? '') ? 'war' : 'jar';
+    const command = regularFile(tree, 'mvnw') ? 'sh mvnw' : 'mvn';
+    return [`${command} -B package`, commitBuilt('target', kind)];
+  },
   async dockerfile({ tree }) {
     const pom = (await readText(tree, 'pom.xml')) ?? '';
     const version = /<(?:java\.version|maven\.compiler\.release|release)>\s*(\d+)\s*</.exec(pom)?.[1] ?? DEFAULT_JAVA;
@@ -21,15 +25,18 @@ export const maven: SourceKind = {
 export const gradle: SourceKind = {
   missing: '.war or runnable .jar',
   find: (tree) => ['build.gradle', 'build.gradle.kts'].find((path) => regularFile(tree, path)),
-  build: async () => [],
+  async build({ tree }) {
+    const script = (await readText(tree, 'build.gradle')) ?? (await readText(tree, 'build.gradle.kts')) ?? '';
+    const command = regularFile(tree, 'gradlew') ? 'sh gradlew' : 'gradle';
+    return [`${command} assemble`, commitBuilt('build/libs', isWarScript(script) ? 'war' : 'jar')];
+  },
   async dockerfile({ tree }) {
     const script = (await readText(tree, 'build.gradle')) ?? (await readText(tree, 'build.gradle.kts')) ?? '';
     const version = /(?:JavaLanguageVersion\.of\(|jvmToolchain\(|VERSION_)(\d+)/.exec(script)?.[1] ?? DEFAULT_JAVA;
     const wrapped = regularFile(tree, 'gradlew') && regularFile(tree, 'gradle/wrapper/gradle-wrapper.jar');
     const command = wrapped ? 'sh gradlew --no-daemon assemble' : 'gradle --no-daemon assemble';
     const from = wrapped ? `FROM eclipse-temurin:${version} AS build` : `FROM gradle:jdk${version} AS build`;
-    const war = /\bwar\b/.test(script) && !/org\.springframework\.boot/.test(script);
-    if (war)
+    if (isWarScript(script))
       return [
         from,
         'WORKDIR /src',
@@ -44,6 +51,15 @@ export const gradle: SourceKind = {
 
 function isWar(pom: string): boolean {
   return /<packaging>\s*war\s*<\/packaging>/.test(pom);
+}
+
+function isWarScript(script: string): boolean {
+  return /\bwar\b/.test(script) && !/org\.springframework\.boot/.test(script);
+}
+
+/** What is built is mostly ignored by git. */
+function commitBuilt(folder: string, kind: 'war' | 'jar'): string {
+  return `git add -f ${folder}/*.${kind} && git commit -m "Add the built ${kind}"`;
 }
 
 /** Build tools leave archives of sources and of classes alone beside the one that runs. */
