@@ -55,7 +55,9 @@ function nothingOfType(type: string): DinpError {
 const WHAT_IS_DEPLOYED = [
   'dinp deploys what is built:',
   '  a Dockerfile',
+  '  a .war or a runnable .jar, at the top or in target/, build/libs/ or dist/',
   '  a Linux program, at the top or in dist/ or bin/',
+  '  a PHP, Python or Node.js app, with its packages (vendor/, wheels/, node_modules/)',
   '  a folder with an index.html (., public/ or dist/)',
   '  an executable script called control, run as "./control start"',
 ].join('\n');

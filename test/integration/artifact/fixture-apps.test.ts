@@ -60,7 +60,7 @@ const EXPECTED: Record<string, string> = {
   'refused-go': `go.mod found but no Linux program built from it: ${built}`,
   'refused-maven': `pom.xml found but no .war or runnable .jar: ${built}`,
   'refused-node': 'package.json lists dependencies but node_modules/ is missing.',
-  'refused-python': 'requirements.txt found: this version of dinp cannot lay a Python app over a base by itself yet.',
+  'refused-python': 'requirements.txt asks for flask, gunicorn, and there is no wheels/ with them.',
   'refused-cargo': `Cargo.toml found but no Linux program built from it: ${built}`,
   'refused-readme': 'Nothing to deploy was found in the only file of the commit (README.md).',
   'refused-manifest': [

@@ -164,7 +164,7 @@ describe('what is refused, and what to do', () => {
   windows.writeUInt32LE(64, 60);
   windows.write('PE\0\0', 64, 'latin1');
   const what =
-    'dinp deploys what is built:\n  a Dockerfile\n  a Linux program, at the top or in dist/ or bin/\n  a folder with an index.html (., public/ or dist/)\n  an executable script called control, run as "./control start"';
+    'dinp deploys what is built:\n  a Dockerfile\n  a .war or a runnable .jar, at the top or in target/, build/libs/ or dist/\n  a Linux program, at the top or in dist/ or bin/\n  a PHP, Python or Node.js app, with its packages (vendor/, wheels/, node_modules/)\n  a folder with an index.html (., public/ or dist/)\n  an executable script called control, run as "./control start"';
   const cases: [string, Files, string, string][] = [
     [
       'an empty commit',
@@ -382,10 +382,7 @@ keep: {days: 1}
       deploys: false,
       target: 'systemd',
       domains: ['a.example.org'],
-      notes: [
-        'keep in dinp.yml is read, but this version removes no images yet.',
-        "dinp.yml overrides the Procfile's web.",
-      ],
+      notes: ["dinp.yml overrides the Procfile's web."],
     },
   );
 });

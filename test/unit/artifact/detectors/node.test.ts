@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { planDeploy } from '../../../../src/artifact/plan-deploy.ts';
 import type { BaseFacts } from '../../../../src/domain/plan.ts';
 import { makeElf } from '../make-elf.ts';
-import { executable, link } from '../memory-tree.ts';
+import { executable, link, memoryTree } from '../memory-tree.ts';
 import { BASES, type Files, plan, planned, refusal } from './planned.ts';
 
 const json = (value: unknown) => JSON.stringify(value);
@@ -203,3 +204,31 @@ test('the links of node_modules/.bin are laid as links', async () => {
     { to: '/app/node_modules/.bin/express', from: 'node_modules/.bin/express', mode: '120000' },
   );
 });
+
+test('an app of 100,000 files is planned from their names', async () => {
+  const files: Files = { 'package.json': app({ dependencies: { p1: '1' } }), 'a.js': 'x' };
+  // Larger than a git-lfs pointer, as most files of packages are.
+  for (let i = 0; i < 100_000; i++) files[`node_modules/p${i % 1000}/lib/${i}.js`] = LARGE;
+  const tree = memoryTree(files);
+  let opened = 0;
+  const counted: typeof tree = {
+    ...tree,
+    head: (entry, limit) => {
+      opened++;
+      return tree.head(entry, limit);
+    },
+    async *streamAll(entries) {
+      for await (const item of tree.streamAll(entries)) {
+        opened++;
+        yield item;
+      }
+    },
+  };
+  const scope = new AsyncDisposableStack();
+  const { services } = await planDeploy(counted, { app: 'shop', hostArch: 'amd64', bases: BASES, scope });
+  const { image } = services[0]!;
+  assert.equal(image.kind === 'layers' && image.files.length, 100_002);
+  assert.ok(opened < 20, `${opened} files were opened`);
+});
+
+const LARGE = 'x'.repeat(500);
