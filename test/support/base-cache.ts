@@ -1,40 +1,45 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { cpSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { readCatalogue } from '../../src/image/base-recipe.ts';
 import { BaseCatalogue } from '../../src/image/bases.ts';
 import { Registries } from '../../src/image/registries.ts';
 import { startRegistry } from './registry.ts';
 import { testCache } from './test-cache.ts';
 
-const BASES = ['busybox', 'static', 'static-site'];
-const CATALOGUE = resolve(import.meta.dirname, '../../src/image/bases.yml');
+export const SMALL_BASES = ['busybox', 'static', 'static-site'];
+const SOURCES = resolve(import.meta.dirname, '../../src/image');
+/** What decides how the packages of a recipe become an image. */
+const MAKERS = /^(?:rootfs.*|base-image|java-truststore)\.ts$/;
 
 /**
- * Fills the folder of a registry with the bases that tests build on. They are made from Debian's packages once for a
- * catalogue, and kept in the test cache.
+ * Fills the folder of a registry with bases that tests build on. Each is made from Debian's packages once (a small one
+ * takes a second or two, jre17, tomcat10, php, python and node 10 to 20) and kept in the test cache for as long as its
+ * recipe and what carries it out stay the same.
+ * @param names of the built-in catalogue
  */
-export async function fillWithBases(root: string): Promise<void> {
-  const kept = await ensureBases();
-  const from = join(kept, 'docker', 'registry', 'v2');
+export async function fillWithBases(root: string, names: readonly string[] = SMALL_BASES): Promise<void> {
   const to = join(root, 'docker', 'registry', 'v2');
-  cpSync(join(from, 'repositories'), join(to, 'repositories'), { recursive: true });
-  // Blobs are never written to again: a link will do, within one file system.
-  const blobs = [join(from, 'blobs'), join(to, 'blobs')];
-  const copy = promisify(execFile);
-  await copy('cp', ['-rl', ...blobs]).catch(() => copy('cp', ['-r', ...blobs]));
+  for (const name of names) {
+    const from = join(await ensureBase(name), 'docker', 'registry', 'v2');
+    cpSync(join(from, 'repositories'), join(to, 'repositories'), { recursive: true });
+    // Blobs are never written to again: a link will do.
+    await promisify(execFile)('cp', ['-rlfT', join(from, 'blobs'), join(to, 'blobs')]);
+  }
 }
 
-async function ensureBases(): Promise<string> {
-  const key = createHash('sha256').update(readFileSync(CATALOGUE)).update(BASES.join()).digest('hex').slice(0, 12);
-  const kept = join(testCache(), `bases-${key}`);
+/** @returns the folder of a registry that holds only that base */
+async function ensureBase(name: string): Promise<string> {
+  const key = createHash('sha256').update(JSON.stringify(readCatalogue(undefined).get(name)));
+  for (const file of readdirSync(SOURCES).sort()) if (MAKERS.test(file)) key.update(readFileSync(join(SOURCES, file)));
+  const kept = join(testCache(), `base-${name}-${key.digest('hex').slice(0, 12)}`);
   if (existsSync(kept)) return kept;
   const making = `${kept}.${randomBytes(4).toString('hex')}`;
   await using registry = await startRegistry();
   const registries = new Registries({ own: { address: registry.address } });
-  const catalogue = new BaseCatalogue({ registries });
-  for (const base of BASES) await catalogue.build(base, () => {}, new AbortController().signal);
+  await new BaseCatalogue({ registries }).build(name, () => {}, new AbortController().signal);
   await registries.close();
   cpSync(registry.root, making, { recursive: true });
   try {

@@ -17,7 +17,7 @@ import { join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { stringify } from 'yaml';
 import type { BuildState, Stage } from '../../src/domain/build.ts';
-import { fillWithBases } from './base-cache.ts';
+import { fillWithBases, SMALL_BASES } from './base-cache.ts';
 import { type Caddy, startCaddy } from './caddy.ts';
 import { GitClient } from './git-client.ts';
 import { type PortBlock, takePortBlock } from './port-block.ts';
@@ -34,6 +34,8 @@ export type HoldPoint = 'before-receive' | 'after-receive' | 'ls-tree' | 'cat-fi
 export interface ServerOptions {
   /** Merged into the server's config, one level deep. */
   config?: Record<string, unknown>;
+  /** Bases in the registry besides the small ones. */
+  bases?: string[];
   /** Gives the data folder a file system of its own, of so many megabytes: `server.disk`. */
   diskMegabytes?: number;
   /** The same for the registry's data: `server.registryDisk`. */
@@ -67,7 +69,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     port: ports.first,
     fill: async (root) => {
       if (options.registryMegabytes !== undefined) registryDisk = mountSmallDisk(root, options.registryMegabytes);
-      await fillWithBases(root);
+      await fillWithBases(root, [...SMALL_BASES, ...(options.bases ?? [])]);
     },
   });
   const caddy = await startCaddy({ port: ports.first + 1 });
