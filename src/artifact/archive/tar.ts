@@ -16,6 +16,9 @@ export type TarPacking = 'none' | 'gzip' | 'zstd';
 /** Headers, padding and folders of a tar count too while it is inflated. */
 const HEADER_ROOM = 4096;
 
+/** Tars from before POSIX have no magic, only a checksum. The library's types lack the option. */
+const OLD_TOO = { allowUnknownFormat: true } as object;
+
 interface TarMember extends Member {
   size: number;
   /** Where its content lies in the spool. */
@@ -66,7 +69,7 @@ async function unpack(
 ): Promise<TarMember[]> {
   const members = new Map<string, TarMember>();
   const all: TarMember[] = [];
-  const tar = extract();
+  const tar = extract(OLD_TOO);
   const progress = { entry: 'its beginning' };
   const source = Readable.from(inflated(file, name, packing, limits, progress), { objectMode: false });
   // A failure of either side ends the loop below; which one it was is asked afterwards.

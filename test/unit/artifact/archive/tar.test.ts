@@ -39,7 +39,7 @@ test('What GNU tar packs is read: plain, gzip and zstd, long names, links and ha
     'deep/link': '120000 ../control',
     start: '100755 #!/bin/sh\n',
   };
-  for (const format of ['gnu', 'pax']) {
+  for (const format of ['gnu', 'pax', 'oldgnu']) {
     const plain = execFileSync('tar', ['-c', `--format=${format}`, '-C', folder, 'app']);
     const trees = await Promise.all([
       upload(t, plain, 'app.tar'),
@@ -116,5 +116,22 @@ test('A damaged tar.gz is refused and never anything else, wherever it is cut or
     } catch (error) {
       refusal(/./)(error);
     }
+  }
+});
+
+test('Old tars without a magic, and what git archive packs, are read', async (t) => {
+  const folder = tempFolder();
+  writeFileSync(join(folder, 'index.html'), 'hello');
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@localhost', ...args], { cwd: folder });
+  git('init', '-q');
+  git('add', '.');
+  git('commit', '-q', '-m', 'x');
+  for (const archive of [
+    execFileSync('tar', ['-cz', '--format=v7', '-C', folder, 'index.html']),
+    git('archive', '--format=tar.gz', '--prefix=site/', 'HEAD'),
+    git('archive', '--format=zip', '--prefix=site/', 'HEAD'),
+  ]) {
+    assert.deepEqual(await contentsOf(await upload(t, archive)), { 'index.html': '100644 hello' });
   }
 });
