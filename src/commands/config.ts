@@ -168,13 +168,19 @@ async function unset(call: Call, name: string, names: string[]): Promise<void> {
 async function change(call: Call, app: App, values: Record<string, string | undefined>): Promise<void> {
   const before = call.store.config.get(app.id);
   const changed = Object.keys(values).filter((name) => before[name] !== values[name]);
-  if (changed.length === 0) {
-    await call.out.stdout(`Nothing changed: ${listed(Object.keys(values))} had that value already.\n`);
-    return;
-  }
+  // Asked for in any case: values that are stored may not have been released, where that failed.
   const release = await withProgress(call, (progress) =>
     call.operations.changeConfig(app, values, call.identity, progress, call.out.signal),
   );
+  if (changed.length === 0) {
+    const names = listed(Object.keys(values));
+    const text =
+      release === undefined
+        ? `Nothing changed: ${names} had that value already.`
+        : `${names} had that value already, which was not released yet; released as v${release.number}.`;
+    await call.out.stdout(`${text}\n`);
+    return;
+  }
   const what = changed.length > 5 ? counted(changed.length, 'setting') : listed(changed);
   const when = release === undefined ? 'the next release has it' : `released as v${release.number}`;
   await call.out.stdout(`Changed ${what}; ${when}.\n`);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { DinpError } from '../domain/errors.ts';
+import { asDinpError, type DinpError } from '../domain/errors.ts';
 import { cleanText, withProgram } from './text.ts';
 
 /** What a person reads of an error, and the exit status that goes with it. */
@@ -39,7 +39,8 @@ export function reportError(
   program: string,
   log: { error(fields: object, message: string): void },
 ): ErrorReport {
-  if (error instanceof DinpError) return { text: formatError(error, program), status: errorStatus(error) };
+  const known = asDinpError(error);
+  if (known) return { text: formatError(known, program), status: errorStatus(known) };
   const id = randomBytes(4).toString('hex');
   log.error({ err: error, errorId: id }, 'unexpected error');
   return { text: `error: internal error ${id}.\nhint:  The log of the server says more under that id.\n`, status: 1 };

@@ -130,16 +130,27 @@ export class Pushes {
     return await this.#tellUpToDate(app, identity, watcher);
   }
 
+  /** Tells where a build that waits stands, and then as `watch`. */
+  async watchTurn(build: Build, watcher: Watcher): Promise<number> {
+    await this.#tellPosition(build, watcher);
+    return await this.watch(build, watcher);
+  }
+
   /** Lets somebody read a build from its start to its end. Gives 0 when it released. */
   async watch(build: Build, watcher: Watcher): Promise<number> {
-    const { store, logs } = this.#parts;
+    const { store, logs, queue } = this.#parts;
     this.#watchers.set(build.id, (this.#watchers.get(build.id) ?? 0) + 1);
     try {
       for await (const chunk of logs.follow(build.id, watcher.signal)) await watcher.write(chunk);
-      const end = store.builds.get(build.id);
+      const end = queue.get(build.id);
       const left = watcher.signal.aborted || !isFinished(end.state);
-      if (!left) store.builds.setUnwatched(build.id, false);
-      else if (this.#watchers.get(build.id) === 1) store.builds.setUnwatched(build.id, true);
+      if (left) {
+        if (this.#watchers.get(build.id) === 1) store.builds.setUnwatched(build.id, true);
+      } else {
+        if (logs.isCut(build.id) || queue.isUnrecorded(build.id))
+          await watcher.write(`The server's disk is full. Build #${build.number} ${describeEnd(end)}.\n`);
+        if (end.unwatched) store.builds.setUnwatched(build.id, false);
+      }
       return end.state === 'succeeded' ? 0 : 1;
     } finally {
       const count = this.#watchers.get(build.id)! - 1;
@@ -239,8 +250,7 @@ export class Pushes {
       );
       return 0;
     }
-    await this.#tellPosition(build, watcher);
-    return await this.watch(build, watcher);
+    return await this.watchTurn(build, watcher);
   }
 
   async #tellPosition(build: Build, watcher: Watcher): Promise<void> {
@@ -301,8 +311,7 @@ export class Pushes {
       await watcher.write(
         `Joining build #${build.number} of ${sha.slice(0, 7)}; push options are not read where nothing is pushed.\n`,
       );
-      await this.#tellPosition(build, watcher);
-      return await this.watch(build, watcher);
+      return await this.watchTurn(build, watcher);
     }
     const release = app.liveRelease === undefined ? undefined : store.releases.find(app.id, app.liveRelease);
     const liveSha = release?.source.kind === 'commit' ? release.source.sha : undefined;

@@ -1,5 +1,5 @@
 import { type Build, isFinished } from '../domain/build.ts';
-import { DinpError } from '../domain/errors.ts';
+import { asDinpError, DinpError } from '../domain/errors.ts';
 import { shortSource } from '../domain/source.ts';
 import type { BuildLogs } from '../store/build-log.ts';
 import type { NewBuild } from '../store/builds.ts';
@@ -20,6 +20,12 @@ export interface QueueParts {
   onFinished(build: Build, milliseconds: number): void;
 }
 
+/** How a build ended. */
+type End = { state: 'succeeded' } | { state: 'failed' | 'canceled'; reason: string };
+
+/** Pause between tries to record an end that could not be written. */
+const RECORD_AGAIN_MS = 2_000;
+
 /**
  * The durable queue of builds. A build is a row before anyone hears of it; each app builds one commit at a time, the
  * newest waiting push takes the place of older waiting ones, and apps build side by side up to a limit.
@@ -27,6 +33,8 @@ export interface QueueParts {
 export class BuildQueue {
   readonly #parts: QueueParts;
   readonly #running = new Map<number, { appId: number; abort: AbortController; done: Promise<void> }>();
+  /** Ends that could not be written yet, as on a full disk. */
+  readonly #unrecorded = new Map<number, End>();
   #closed = false;
 
   constructor(parts: QueueParts) {
@@ -99,6 +107,16 @@ export class BuildQueue {
       build.id,
       build.state === 'running' ? '\nThe server was restarted in the middle of this build; it starts over.\n' : '',
     );
+  }
+
+  /** A build with its end, also where that could not be recorded yet. */
+  get(buildId: number): Build {
+    return { ...this.#parts.store.builds.get(buildId), ...this.#unrecorded.get(buildId) };
+  }
+
+  /** Whether a build has ended and its row does not say so yet. */
+  isUnrecorded(buildId: number): boolean {
+    return this.#unrecorded.has(buildId);
   }
 
   /** 1 for the next to start; undefined for builds that do not wait. */
@@ -186,13 +204,14 @@ export class BuildQueue {
     const { store, logs } = this.#parts;
     const output = new BuildOutput(logs, build.id, build.createdAt);
     try {
-      await this.#parts.run(build, output, signal);
-      if (this.#closed) return;
-      store.builds.finish(build.id, { state: 'succeeded' });
-    } catch (error) {
+      const failure = await this.#parts.run(build, output, signal).then(
+        () => undefined,
+        (error: unknown) => ({ error: signal.aborted ? signal.reason : error }),
+      );
       // A server that is going down leaves its builds running, for the next one to take up.
       if (this.#closed) return;
-      this.#fail(build, output, signal.aborted ? signal.reason : error);
+      if (failure) this.#fail(build, output, failure.error);
+      else this.#record(build, { state: 'succeeded' });
     } finally {
       logs.end(build.id);
     }
@@ -200,19 +219,31 @@ export class BuildQueue {
   }
 
   #fail(build: Build, output: BuildOutput, error: unknown): void {
-    const known = error instanceof DinpError;
+    const known = asDinpError(error);
     if (!known) this.#parts.onInternalError(build, error);
-    const reason = known ? error.message : `internal error (build ${build.id}); the operator's log has more`;
-    this.#parts.store.builds.finish(build.id, {
-      state: known && error.code === 'canceled' ? 'canceled' : 'failed',
+    const reason = known?.message ?? `internal error (build ${build.id}); the operator's log has more`;
+    this.#record(build, {
+      state: known?.code === 'canceled' ? 'canceled' : 'failed',
       reason: reason.split('\n')[0]!.replace(/\.$/, ''),
     });
     const stage = this.#parts.store.builds.get(build.id).stage;
     output.plain('');
     output.plain(` !     Build #${build.number} of ${build.app} failed${stage ? ` in stage ${stage}` : ''}: ${reason}`);
-    if (known && error.detail) output.plain(`\n${error.detail.replace(/^/gm, '         ')}\n\n`);
+    if (known?.detail) output.plain(`\n${known.detail.replace(/^/gm, '         ')}\n\n`);
     // Indented lines are there to be copied: they get no mark.
-    if (known && error.hint) output.plain(this.#parts.forPusher(error.hint).replace(/^(?=\S)/gm, ' !     '));
+    if (known?.hint) output.plain(this.#parts.forPusher(known.hint).replace(/^(?=\S)/gm, ' !     '));
+  }
+
+  /** Writes down how a build ended; where that cannot be done, again and again until it can. */
+  #record(build: Build, end: End): void {
+    try {
+      this.#parts.store.builds.finish(build.id, end);
+      this.#unrecorded.delete(build.id);
+    } catch (error) {
+      if (!this.#unrecorded.has(build.id)) this.#parts.onInternalError(build, error);
+      this.#unrecorded.set(build.id, end);
+      setTimeout(() => !this.#closed && this.#record(build, end), RECORD_AGAIN_MS).unref();
+    }
   }
 }
 

@@ -32,3 +32,14 @@ export class DinpError extends Error {
     this.detail = options.detail;
   }
 }
+
+/** An error as people read it: a DinpError itself, or a full disk, which no adapter can do anything about; undefined for all others. */
+export function asDinpError(error: unknown): DinpError | undefined {
+  if (error instanceof DinpError) return error;
+  const { code } = (error ?? {}) as { code?: unknown };
+  if (code !== 'ENOSPC' && code !== 'SQLITE_FULL') return undefined;
+  return new DinpError('unavailable', "the disk of the server's data folder is full.", {
+    hint: 'Make room there, then try again.',
+    cause: error,
+  });
+}

@@ -101,7 +101,13 @@ export class Control implements RequestHandler {
         answer.write(2, typeof text === 'string' ? withProgram(text, pusherProgram) : text),
       signal: answer.signal,
     };
-    answer.exit(await this.#parts.pushes.settle(request.app, request.identity, request.outcome, watcher));
+    try {
+      answer.exit(await this.#parts.pushes.settle(request.app, request.identity, request.outcome, watcher));
+    } catch (error) {
+      const { text, status } = reportError(error, pusherProgram, log);
+      await answer.write(2, text);
+      answer.exit(status);
+    }
   }
 
   async command(request: CommandRequest, answer: Answer): Promise<void> {

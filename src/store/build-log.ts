@@ -9,6 +9,7 @@ import { join } from 'node:path';
 export class BuildLogs {
   readonly #folder: string;
   readonly #open = new Map<number, OpenLog>();
+  readonly #cut = new Set<number>();
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -28,8 +29,14 @@ export class BuildLogs {
     } catch (error) {
       // A full disk costs lines of a log, never a build or the server.
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      this.#cut.add(buildId);
     }
     log.changed.emit('change');
+  }
+
+  /** Whether lines are missing in a log because the disk was full when they came. */
+  isCut(buildId: number): boolean {
+    return this.#cut.has(buildId);
   }
 
   /** No more will come; watchers read to the end and stop. */
@@ -76,6 +83,7 @@ export class BuildLogs {
   }
 
   remove(buildId: number): void {
+    this.#cut.delete(buildId);
     rmSync(this.#file(buildId), { force: true });
   }
 

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import type { CommandContext } from '../../../src/commands/context.ts';
 import { runCommand } from '../../../src/commands/registry.ts';
 import type { InstanceStatus, Operations } from '../../../src/deploy/operations.ts';
@@ -158,6 +159,16 @@ export class Terminal {
           onOutput(`unpacking ${name}`);
           return { digest: 'sha256:11' };
         },
+        sync: async (name, { onProgress }) => {
+          onProgress?.(5_000_000, 9_000_000);
+          onProgress?.(9_000_000, 9_000_000);
+          return { digest: 'sha256:22', from: `hub/${name}:1` };
+        },
+        load: async (name, bytes, { image }) => {
+          const chunks: Uint8Array[] = [];
+          for await (const chunk of bytes) chunks.push(chunk);
+          return { digest: `sha256:${name}-${image ?? 'only'}-${Buffer.concat(chunks)}` };
+        },
       },
       repositories: { branches: async () => this.branches },
       server: {
@@ -235,7 +246,11 @@ export class MemoryOperations implements Operations {
     this.#called('changeConfig', app.name, values, by.name);
     this.#store.config.change(app.id, values);
     const live = app.liveRelease === undefined ? undefined : this.#store.releases.find(app.id, app.liveRelease);
-    return live && this.#store.releases.create({ ...live, cause: 'config', fromNumber: live.number });
+    const config = this.#store.config.get(app.id);
+    if (live === undefined || isDeepStrictEqual(live.config, config)) return undefined;
+    const release = this.#store.releases.create({ ...live, config, cause: 'config', fromNumber: live.number });
+    this.#store.releases.makeLive(release);
+    return release;
   }
 
   async scale(...[app, formation]: Parameters<Operations['scale']>): Promise<void> {

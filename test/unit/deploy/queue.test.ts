@@ -151,6 +151,15 @@ test('a queue that is closed starts nothing and leaves what runs for the next se
   assert.deepEqual([state(build), state(next)], ['running', 'waiting']);
 });
 
+test('a build that failed for want of disk says so', async () => {
+  const { logs, push, end, internal, store } = setUp();
+  const build = push('shop', 'a');
+  await end(build, Object.assign(new Error('database or disk is full'), { code: 'SQLITE_FULL' }));
+  assert.equal(store.builds.get(build.id).reason, "the disk of the server's data folder is full");
+  assert.match(await read(logs, build), /failed: the disk of the server's data folder is full\.\n ! {5}Make room/);
+  assert.deepEqual(internal, []);
+});
+
 test('an app that is removed while it builds ends the build, not the server', async () => {
   const { push, end, store, internal, state } = setUp(1);
   const build = push('shop', 'a');
