@@ -1,16 +1,16 @@
+import type { Compiled } from '../domain/compile-plan.ts';
 import { DinpError } from '../domain/errors.ts';
-import type { BaseFacts, DeployPlan, ImagePlan } from '../domain/plan.ts';
+import type { BaseFacts, DeployPlan, ImagePlan, ServicePlan } from '../domain/plan.ts';
 import type { Tree } from '../domain/tree.ts';
-import { parseAppJson } from './app-json.ts';
-import { isLfsPointer, readHeads, readText, regularFile } from './blobs.ts';
+import { isLfsPointer, readHeads } from './blobs.ts';
 import { needsShell } from './command.ts';
 import { detect } from './detect.ts';
 import type { Artifact } from './detector.ts';
-import { folderTree, joinPath } from './folder.ts';
-import { parseManifest } from './manifest.ts';
-import type { Manifest } from './manifest-schema.ts';
-import { planProcesses } from './processes.ts';
-import { type Procfile, parseProcfile } from './procfile.ts';
+import { joinPath } from './folder.ts';
+import { hasAllCommands, hasAnyCommand, type Intent, notesOf, readIntent, watchIds } from './intent.ts';
+import type { Download, Manifest } from './manifest-schema.ts';
+import { withAskedDockerfile } from './plan-compile.ts';
+import { type PlannedProcesses, planProcesses } from './processes.ts';
 
 /** A git-lfs pointer is three lines of known length with a number in the last: only files of these sizes need be read. */
 const MIN_POINTER = 120;
@@ -24,44 +24,94 @@ export interface PlanOptions {
   bases: ReadonlyMap<string, BaseFacts>;
   /** Closes what planning opened and the plan needs: archives of the commit. */
   scope: AsyncDisposableStack;
+  /** The base that whoever deploys asks for; wins over dinp.yml. */
+  base?: string | undefined;
+  /** The tree of an artifact that dinp.yml names by address; undefined where nothing can be fetched. */
+  fetchArtifact?: ((artifact: Download) => Promise<Tree & AsyncDisposable>) | undefined;
 }
 
 /**
  * Decides what a commit is deployed as, from the names of its files, the beginnings of some, dinp.yml and Procfile.
  * Nothing is checked out and nothing of the commit is run.
- * @throws DinpError refused, saying what was found and what to do
+ * @throws DinpError refused, saying what was found and what to do; also for commits that are compiled first (planCompile)
  */
 export async function planDeploy(tree: Tree, options: PlanOptions): Promise<DeployPlan> {
-  if (tree.entries.length === 0) throw emptyCommit(options.app);
-  const manifest = await readManifest(tree);
-  checkRepository(manifest, options.app);
-  refuseUnready(manifest);
-  const dir = manifest.dir ?? '.';
-  if (tree.treeId(dir) === undefined) throw noFolder('dir', dir);
-  const folder = folderTree(tree, dir);
-  const procfile = await readProcfile(folder);
-  const appJsonText = await readText(folder, 'app.json');
-  const appJson = appJsonText === undefined ? undefined : parseAppJson(appJsonText);
+  const intent = await readIntent(tree, options);
+  const { manifest, dir, folder } = intent;
+  if (manifest.builder !== undefined)
+    throw new DinpError('refused', 'dinp.yml has a builder, whose output is what is deployed.');
+  const fetched = await fetchArtifact(manifest, options);
+  const { artifact, processes } = await planFiles(fetched ?? folder, intent, options);
+  refuseForeignKeys(manifest, artifact, ['stage', 'args', 'dockerfile', 'context']);
+  const own = artifact.tree ?? fetched;
+  return deployPlan(tree, intent, processes, artifact.notes, {
+    name: options.app,
+    found: artifact.found,
+    image: own === undefined ? inCommit(artifact.image, dir, manifest.context) : artifact.image,
+    tree: own ?? tree,
+    watch: fetched === undefined ? watchIds(tree, manifest, artifact.watch) : artifact.watch,
+  });
+}
+
+/** What dinp.yml names by address, in place of the commit's files. */
+async function fetchArtifact({ download }: Manifest, options: PlanOptions): Promise<Tree | undefined> {
+  if (download === undefined) return undefined;
+  if (options.fetchArtifact !== undefined) return options.scope.use(await options.fetchArtifact(download));
+  throw new DinpError('refused', `dinp.yml has an artifact by address, which is fetched only where it is deployed.`, {
+    hint: 'Push it, or look at the file itself:  dinp detect FILE',
+  });
+}
+
+/**
+ * Decides what a commit whose builder has run is deployed as: what the builder left, looked at as if it had been pushed;
+ * dinp.yml, Procfile and app.json are still those of the commit.
+ * @throws DinpError refused
+ */
+export async function planCompiled(tree: Tree, compiled: Compiled, options: PlanOptions): Promise<DeployPlan> {
+  const intent = await readIntent(tree, options);
+  const name = options.app;
+  if (compiled.kind === 'kept') {
+    const { contentKey } = compiled;
+    const image = { kind: 'kept' as const, contentKey };
+    const processes = planProcesses(intent.manifest, intent.procfile, true, intent.appJson);
+    return deployPlan(tree, intent, processes, [], { name, found: 'what was compiled before', image, tree, watch: [] });
+  }
+  const files = withAskedDockerfile(compiled.tree, intent);
+  const { artifact, processes } = await planFiles(files, intent, options);
+  refuseForeignKeys(intent.manifest, artifact, ['stage', 'dockerfile']);
+  const { found, image, watch, notes } = artifact;
+  return deployPlan(tree, intent, processes, notes, { name, found, image, tree: artifact.tree ?? files, watch });
+}
+
+/** Finds out what files are, and what runs of them. */
+async function planFiles(
+  files: Tree,
+  { manifest, procfile, appJson }: Intent,
+  options: PlanOptions,
+): Promise<{ artifact: Artifact; processes: PlannedProcesses }> {
   const commandsGiven = hasAllCommands(manifest, procfile);
-  const control = folder.find('control')?.mode === '100755' && !hasAnyCommand(manifest, procfile);
-  const artifact = await detect({ ...options, tree: folder, manifest, control, commandsGiven });
-  refuseForeignKeys(manifest, artifact);
-  await refusePointers(artifact.tree ?? folder, artifact.image);
-  const planned = planProcesses(
-    manifest,
-    procfile,
-    artifact.image.kind === 'layers' ? artifact.image.command !== undefined || hasOwnCommand(artifact) : true,
-    appJson,
-  );
-  refuseShellWithout(artifact.image, options.bases, planned.commands);
+  const control = files.find('control')?.mode === '100755' && !hasAnyCommand(manifest, procfile);
+  const artifact = await detect({ ...options, tree: files, manifest, control, commandsGiven });
+  await refusePointers(artifact.tree ?? files, artifact.image);
+  const imageStarts =
+    artifact.image.kind === 'layers' ? artifact.image.command !== undefined || hasOwnCommand(artifact) : true;
+  const processes = planProcesses(manifest, procfile, imageStarts, appJson);
+  refuseShellWithout(artifact.image, options.bases, processes.commands);
+  return { artifact, processes };
+}
+
+function deployPlan(
+  tree: Tree,
+  intent: Intent,
+  planned: PlannedProcesses,
+  notes: readonly string[],
+  made: Pick<ServicePlan, 'name' | 'found' | 'image' | 'tree' | 'watch'>,
+): DeployPlan {
+  const { manifest, appJson } = intent;
   return {
     services: [
       {
-        name: options.app,
-        found: artifact.found,
-        image: artifact.tree === undefined ? inCommit(artifact.image, dir, manifest.context) : artifact.image,
-        tree: artifact.tree ?? tree,
-        watch: watchIds(tree, manifest, artifact),
+        ...made,
         processes: planned.processes,
         env: { ...appJson?.env, ...manifest.env },
         releaseCommand: planned.release,
@@ -73,7 +123,7 @@ export async function planDeploy(tree: Tree, options: PlanOptions): Promise<Depl
     target: manifest.target,
     domains: manifest.domains ?? [],
     keep: manifest.keep ?? {},
-    notes: [...notesOf(manifest, procfile, tree), ...artifact.notes, ...planned.notes, ...(appJson?.notes ?? [])],
+    notes: [...notesOf(intent, tree), ...notes, ...planned.notes, ...(appJson?.notes ?? [])],
   };
 }
 
@@ -82,79 +132,14 @@ function hasOwnCommand({ image }: Artifact): boolean {
   return image.kind === 'layers' && ['static', 'war', 'php'].includes(image.artifact);
 }
 
-function emptyCommit(app: string): DinpError {
-  return new DinpError('refused', 'The commit has no files.', {
-    hint: `Add what shall run, for example a page:\n  echo "Hello from ${app}" > index.html && git add index.html && git commit -m "Add a page"`,
-  });
-}
-
-async function readManifest(tree: Tree): Promise<Manifest> {
-  const text = await readNamed(tree, 'dinp.yml');
-  if (text !== undefined) return parseManifest(text);
-  if (tree.find('dinp.yaml') === undefined) return {};
-  throw new DinpError('refused', 'The file must be called dinp.yml; dinp.yaml was found.', {
-    hint: 'git mv dinp.yaml dinp.yml && git commit -m "Rename dinp.yaml"',
-  });
-}
-
-async function readProcfile(folder: Tree): Promise<Procfile | undefined> {
-  const text = await readNamed(folder, 'Procfile');
-  return text === undefined ? undefined : parseProcfile(text);
-}
-
-/** A file that means something by its name: it must be one that can be read. */
-async function readNamed(tree: Tree, path: string): Promise<string | undefined> {
-  const entry = tree.find(path);
-  if (entry === undefined) return undefined;
-  const text = await readText(tree, path);
-  if (text !== undefined) return text;
-  const what =
-    regularFile(tree, path) === undefined ? 'a symbolic link, which is not followed' : `${entry.size} bytes long`;
-  throw new DinpError('refused', `${path} is ${what}.`, { hint: `Commit an ordinary text file called ${path}.` });
-}
-
-/** An app must not write over another app's images. */
-function checkRepository({ image }: Manifest, app: string): void {
-  if (image === undefined || image === app || image.startsWith(`${app}/`)) return;
-  throw new DinpError('refused', `dinp.yml says image: ${image}, and the images of ${app} lie below ${app}/.`, {
-    hint: `Write, for example, image: ${app}/web`,
-  });
-}
-
-/** What has to be fetched or built before there is anything to plan. */
-function refuseUnready({ download, builder }: Manifest): void {
-  if (download === undefined && builder === undefined) return;
-  const [key, what] = download === undefined ? ['builder', 'run builders'] : ['artifact', 'fetch artifacts'];
-  throw new DinpError('refused', `dinp.yml has ${key}:, and this version of dinp does not ${what} yet.`, {
-    hint: 'Build it, and commit the result or deploy it by "dinp deploy".',
-  });
-}
-
-function noFolder(key: string, path: string): DinpError {
-  return new DinpError('refused', `dinp.yml says ${key}: ${path}, which is no folder of the commit.`, {
-    hint: `Correct ${key}: in dinp.yml.`,
-  });
-}
-
-function hasAnyCommand(manifest: Manifest, procfile: Procfile | undefined): boolean {
-  return (
-    (procfile?.processes.size ?? 0) > 0 ||
-    Object.values(manifest.processes ?? {}).some(({ command }) => command !== undefined)
-  );
-}
-
-function hasAllCommands(manifest: Manifest, procfile: Procfile | undefined): boolean {
-  const named = Object.entries(manifest.processes ?? {});
-  return (
-    hasAnyCommand(manifest, procfile) &&
-    named.every(([name, { command }]) => command !== undefined || procfile?.processes.has(name))
-  );
-}
-
 /** Keys that mean nothing for what was found are a misunderstanding, and better said than passed over. */
-function refuseForeignKeys(manifest: Manifest, { image, found }: Artifact): void {
+function refuseForeignKeys(
+  manifest: Manifest,
+  { image, found }: Artifact,
+  keys: readonly ('stage' | 'args' | 'dockerfile' | 'context')[],
+): void {
   if (image.kind === 'dockerfile') return;
-  const foreign = (['stage', 'args', 'dockerfile', 'context'] as const).filter((key) => manifest[key] !== undefined);
+  const foreign = keys.filter((key) => manifest[key] !== undefined);
   if (foreign.length === 0) return;
   throw new DinpError(
     'refused',
@@ -204,31 +189,6 @@ function refuseShellWithout(
 function inCommit(image: ImagePlan, dir: string, context: string | undefined): ImagePlan {
   if (image.kind === 'dockerfile')
     return { ...image, context: context ?? joinPath(dir, image.context), dockerfile: joinPath(dir, image.dockerfile) };
-  if (image.kind === 'image') return image;
+  if (image.kind !== 'layers') return image;
   return { ...image, files: image.files.map((file) => ({ ...file, from: joinPath(dir, file.from) })) };
-}
-
-function watchIds(tree: Tree, manifest: Manifest, artifact: Artifact): string[] {
-  if (manifest.context !== undefined && tree.treeId(manifest.context) === undefined)
-    throw noFolder('context', manifest.context);
-  if (manifest.watch !== undefined) {
-    return manifest.watch.map((path) => {
-      const id = tree.treeId(path) ?? tree.find(path)?.oid;
-      if (id !== undefined) return id;
-      throw new DinpError('refused', `dinp.yml says watch: ${path}, which is not in the commit.`, {
-        hint: 'Correct watch: in dinp.yml.',
-      });
-    });
-  }
-  return manifest.context === undefined ? artifact.watch : [tree.treeId(manifest.context)!];
-}
-
-function notesOf(manifest: Manifest, procfile: Procfile | undefined, tree: Tree): string[] {
-  const notes: string[] = [];
-  const overridden = [...(procfile?.processes.keys() ?? [])].filter(
-    (name) => manifest.processes?.[name]?.command !== undefined,
-  );
-  if (overridden.length > 0) notes.push(`dinp.yml overrides the Procfile's ${overridden.join(', ')}.`);
-  if (tree.find('x-platform.yml') !== undefined) notes.push('x-platform.yml is not read by this version.');
-  return notes;
 }

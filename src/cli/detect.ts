@@ -1,7 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { openUpload } from '../artifact/archive/upload.ts';
+import { planCompile } from '../artifact/plan-compile.ts';
 import { planDeploy } from '../artifact/plan-deploy.ts';
+import type { CompilePlan } from '../domain/compile-plan.ts';
 import { DinpError } from '../domain/errors.ts';
 import { appNameProblem } from '../domain/names.ts';
 import type { DeployPlan, ImagePlan, ServicePlan } from '../domain/plan.ts';
@@ -34,8 +36,11 @@ export async function detectLocally(what: string, app: string | undefined, from 
   await using scope = new AsyncDisposableStack();
   const { tree, name, notes } = await find(what, from, scope);
   const bases = new BaseCatalogue({ registries: new Registries({ own: { address: '127.0.0.1:5000' } }) });
+  const named = app ?? (appNameProblem(name) === undefined ? name : UNNAMED);
+  const compile = await planCompile(tree, { app: named });
+  if (compile !== undefined) return formatCompile(compile);
   const plan = await planDeploy(tree, {
-    app: app ?? (appNameProblem(name) === undefined ? name : UNNAMED),
+    app: named,
     hostArch: process.arch === 'x64' ? 'amd64' : process.arch,
     bases: new Map(bases.list().map((base) => [base.name, bases.facts(base.name)!])),
     scope,
@@ -64,6 +69,17 @@ async function find(what: string, from: string, scope: AsyncDisposableStack): Pr
   return { tree: scope.use(await openLocalCommit({ git, root: checkout.root }, what)), name, notes: [] };
 }
 
+/** What runs on the server first; what it leaves is looked at there. */
+function formatCompile({ image, workdir, sources, commands, output }: CompilePlan): string {
+  return [
+    `Builder:    ${image}, with ${sources === '.' ? 'all files' : sources} in ${workdir}`,
+    ...commands.map(({ script, line }, i) => `${i === 0 ? 'Scripts:' : ''}`.padEnd(12).concat(`${script}: ${line}`)),
+    `Output:     ${output}, looked at once the builder has made it`,
+  ]
+    .join('\n')
+    .concat('\n');
+}
+
 function formatPlan(plan: DeployPlan): string {
   return [...plan.notes, ...plan.services.flatMap(formatService)].join('\n').concat('\n');
 }
@@ -84,5 +100,6 @@ function formatService(service: ServicePlan): string[] {
 function describeImage(image: ImagePlan): string {
   if (image.kind === 'image') return image.reference;
   if (image.kind === 'dockerfile') return `built from ${image.dockerfile}, context ${image.context}`;
+  if (image.kind === 'kept') return 'made before';
   return `${image.files.length} ${image.files.length === 1 ? 'file' : 'files'} laid over base ${image.base}`;
 }

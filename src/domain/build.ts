@@ -3,7 +3,7 @@ import type { Source } from './source.ts';
 /** waiting → running → succeeded | failed | canceled; or superseded while waiting. */
 export type BuildState = 'waiting' | 'running' | 'succeeded' | 'failed' | 'canceled' | 'superseded';
 
-export const STAGES = ['checkout', 'detect', 'build', 'release', 'start', 'route'] as const;
+export const STAGES = ['checkout', 'detect', 'compile', 'build', 'release', 'start', 'route'] as const;
 export type Stage = (typeof STAGES)[number];
 
 /** One attempt to turn one commit or upload into images and a release. */

@@ -63,6 +63,11 @@ export type ImagePlan =
       kind: 'image';
       /** An image that exists, by address. */
       reference: string;
+    }
+  | {
+      kind: 'kept';
+      /** The image of this content key that our registry has: what was compiled before. */
+      contentKey: string;
     };
 
 /** What one service of a commit becomes: decided from names, heads of blobs and dinp.yml, without a checkout. */
@@ -75,6 +80,8 @@ export interface ServicePlan {
   tree: Tree;
   /** Ids of the trees and blobs that the image is made from, in the order of their paths; a part of its content key. */
   watch: string[];
+  /** Key of what was compiled to get the tree; undefined where nothing was. */
+  compileKey?: string | undefined;
   /** From dinp.yml, Procfile or the artifact; always at least one. `port: undefined` in `web` means: take what the image EXPOSEs, else 8080. */
   processes: Process[];
   env: Record<string, string>;
