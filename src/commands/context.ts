@@ -20,7 +20,7 @@ export interface CommandContext {
   /** Names that `apps set --target` takes, the server's default first. */
   targets: readonly string[];
   targetOf(app: App): Target;
-  bases: Pick<BaseCatalogue, 'list' | 'check' | 'build'>;
+  bases: Pick<BaseCatalogue, 'list' | 'check' | 'build' | 'sync' | 'load'>;
   repositories: AppRepositories;
   server: ServerInfo;
   /** Whether what the server needs answers: engine, registry, router. */

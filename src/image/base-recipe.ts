@@ -32,7 +32,7 @@ const base = z.strictObject({
   image: z.string(),
   from: z.string().optional(),
   for: z.union([z.string().transform((kind) => [kind]), z.array(z.string())]).default([]),
-  when: z.string().optional(),
+  when: z.enum(['javax', 'jakarta']).optional(),
   version: z.number().int().min(1).optional(),
   into: absolute.optional(),
   shell: z.boolean().default(true),

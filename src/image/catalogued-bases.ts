@@ -36,11 +36,13 @@ export class CataloguedBases {
   /** A base, made from packages where it is missing. @throws DinpError refused, unavailable, canceled */
   async find(name: string, asker: Asker): Promise<CataloguedBase> {
     const { bases, autoBases } = this.#options;
-    const { image, repository, digest, problem, buildable } = await bases.check(name, asker.signal);
+    const { image, repository, digest, problem, buildable, remedies } = await bases.check(name, asker.signal);
     if (digest !== undefined && problem === undefined) return { image, repository, digest };
     if (!buildable || !autoBases) {
       throw new DinpError('refused', `The base ${name} cannot be used: ${problem ?? 'it is missing'}.`, {
-        hint: buildable ? `Make it here, once: dinp bases build ${name}` : `Put it there: docker push ${image}`,
+        hint: buildable
+          ? `Make it here, once: dinp ${remedies[0]}`
+          : `Bring it, once: ${remedies.map((remedy) => `dinp ${remedy}`).join(', or ')}`,
       });
     }
     asker.onOutput(`The base ${name} is not in the registry yet: making it from Debian packages, once\n`);

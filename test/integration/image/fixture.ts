@@ -8,6 +8,7 @@ import type { BuilderKind } from '../../../src/image/engine.ts';
 import { ImageEngine } from '../../../src/image/engine.ts';
 import { EngineImageBuilder } from '../../../src/image/engine-builder.ts';
 import { Registries } from '../../../src/image/registries.ts';
+import { fillWithBases } from '../../support/base-cache.ts';
 import type { TestRegistry } from '../../support/registry.ts';
 import { startRegistry } from '../../support/registry.ts';
 
@@ -39,10 +40,8 @@ export class ImageFixture implements AsyncDisposable {
   }
 
   static async start(options: { password?: boolean; bases?: string[] } = {}): Promise<ImageFixture> {
-    const fixture = new ImageFixture(await startRegistry(options), options.password ?? false);
-    for (const base of options.bases ?? ['busybox'])
-      await fixture.bases.build(base, () => {}, new AbortController().signal);
-    return fixture;
+    const fill = (root: string): Promise<void> => fillWithBases(root, options.bases ?? ['busybox']);
+    return new ImageFixture(await startRegistry({ ...options, fill }), options.password ?? false);
   }
 
   /** Reference of a base, for FROM. */

@@ -91,7 +91,7 @@ test('volumes are listed, and removed only from a stopped app and on confirmatio
   assert.deepEqual(terminal.target.calls, [['removeVolume', 'dinp-blog-uploads']]);
 });
 
-test('bases list, check and build', async (t) => {
+test('bases list, check, build, sync and load', async (t) => {
   const terminal = new Terminal(t);
   const base = (name: string, digest: string | undefined): BaseState => ({
     name,
@@ -99,22 +99,47 @@ test('bases list, check and build', async (t) => {
     for: [name],
     into: undefined,
     port: undefined,
+    when: undefined,
+    version: undefined,
+    from: `hub/${name}`,
     buildable: true,
     repository: `r/${name}`,
     digest,
     problem: digest === undefined ? `r/${name}:1 is not in the registry` : undefined,
+    pinned: undefined,
+    remedies: digest === undefined ? [`bases build ${name}`, `bases load ${name} FILE`] : [],
   });
   terminal.bases.push(base('glibc', undefined), base('static', 'sha256:1'));
   assert.deepEqual(
     await terminal.type('bases'),
-    ok('BASE    FOR     IMAGE\nglibc   glibc   r/glibc:1\nstatic  static  r/static:1\n'),
+    ok(
+      'BASE    FOR     WHEN  VERSION  IMAGE\nglibc   glibc                  r/glibc:1\nstatic  static                 r/static:1\n',
+    ),
   );
   assert.deepEqual(await terminal.type('bases check'), {
     status: 1,
     stdout: 'BASE    STATE    DETAIL\nglibc   missing  r/glibc:1 is not in the registry\nstatic  ready    sha256:1\n',
-    stderr: 'To make them:  dinp bases build glibc\n',
+    stderr: 'What to type:\n  glibc: dinp bases build glibc   (or dinp bases load glibc FILE)\n',
   });
   assert.equal((await terminal.type('bases check static')).status, 0);
+  terminal.bases.push({ ...base('jre17', 'sha256:2'), pinned: 'sha256:1', remedies: ['bases sync jre17'] });
+  assert.deepEqual(await terminal.type('bases check jre17'), {
+    status: 1,
+    stdout:
+      'BASE   STATE    DETAIL\njre17  changed  sha256:2; dinp put sha256:1 there, and someone has pushed another since\n',
+    stderr: 'What to type:\n  jre17: dinp bases sync jre17\n',
+  });
+  assert.deepEqual(
+    await terminal.type('bases sync jre17'),
+    ok(
+      '-----> Copying the base jre17 from hub/jre17\n       50 % of 9 MB\n       100 % of 9 MB\n' +
+        'Copied jre17: r/jre17:1 sha256:22 (hub/jre17:1)\n',
+    ),
+  );
+  assert.deepEqual(
+    await terminal.type('bases load jre17 --image mine', { stdin: 'TAR' }),
+    ok('-----> Loading the base jre17\nLoaded jre17: r/jre17:1 sha256:jre17-mine-TAR\n'),
+  );
   assert.deepEqual(
     await terminal.type('bases build static'),
     ok('-----> Building the base static\n       unpacking static\nBuilt static: r/static:1 sha256:11\n'),
