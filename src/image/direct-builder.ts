@@ -28,6 +28,9 @@ export interface DirectImageBuilderOptions extends CataloguedBasesOptions {
   platform: string;
 }
 
+/** A layer of ours that the registry has by now. */
+type ProvidedLayer = MadeLayer & { isNew: boolean };
+
 /** Blobs of a base that are copied at the same time. */
 const COPIES = 4;
 
@@ -66,11 +69,18 @@ export class DirectImageBuilder implements ImageBuilder {
     if (known !== undefined) return known;
     const base = await readBase(this.#placeOf(found), found.digest, platform, signal);
     const made = await this.#layers(request, base, layouts);
-    return tags.finish(await this.#write(request, { plan, base, found, key, made }));
+    const kind = { format: base.format, platform };
+    const [manifest] = await Promise.all([
+      this.#write(request, { plan, base, found, key, made }),
+      ...made
+        .filter(({ isNew }) => isNew)
+        .map(({ layout, layer }) => keepLayer(this.#repositoryOf(request), layout, layer, kind, signal)),
+    ]);
+    return tags.finish(manifest);
   }
 
   /** Puts all layers of an image into its repository at the same time. @returns ours */
-  async #layers(request: ImageRequest, base: Base, layouts: readonly Layout[]): Promise<MadeLayer[]> {
+  async #layers(request: ImageRequest, base: Base, layouts: readonly Layout[]): Promise<ProvidedLayer[]> {
     const lines = new OrderedLines(request.onOutput);
     const progress = new Progress(request.onOutput);
     const all = [undefined, ...layouts];
@@ -80,9 +90,9 @@ export class DirectImageBuilder implements ImageBuilder {
         lines.set(at, await this.#provideBase(request, base, progress, signal));
         return [];
       }
-      const { layer, line } = await this.#provideLayer(request, base, layout, progress, signal);
+      const { line, ...provided } = await this.#provideLayer(request, layout, progress, signal);
       lines.set(at, line);
-      return [{ layout, layer }];
+      return [provided];
     });
     return made.flat();
   }
@@ -111,17 +121,16 @@ export class DirectImageBuilder implements ImageBuilder {
   }
 
   /** Finds the layer of those files in the registry, else makes it. */
-  async #provideLayer(request: ImageRequest, base: Base, layout: Layout, progress: Progress, signal: AbortSignal) {
+  async #provideLayer(request: ImageRequest, layout: Layout, progress: Progress, signal: AbortSignal) {
     const place = this.#repositoryOf(request);
     const { name, files, bytes } = layout;
     const what = `${name}  ${files.length} ${files.length === 1 ? 'file' : 'files'}, ${megabytes(bytes)}`;
     const kept = request.noCache ? undefined : await findLayer(place, layout, signal);
-    if (kept !== undefined) return { layer: kept, line: `${what}: unchanged, reused\n` };
+    if (kept !== undefined) return { layout, layer: kept, isNew: false, line: `${what}: unchanged, reused\n` };
     const start = Date.now();
     const layer = await uploadLayer(place, request.tree, layout, signal, (read) => progress.set(name, read, bytes));
-    await keepLayer(place, layout, layer, { format: base.format, platform: this.#options.platform }, signal);
     const seconds = ((Date.now() - start) / 1000).toFixed(1);
-    return { layer, line: `${what} → ${megabytes(layer.size)} in ${seconds} s\n` };
+    return { layout, layer, isNew: true, line: `${what} → ${megabytes(layer.size)} in ${seconds} s\n` };
   }
 
   /** Writes the config. @returns the manifest, which is not in the registry yet */

@@ -1,5 +1,5 @@
 import { findPlatform } from './platform.ts';
-import type { RegistryClient } from './registry.ts';
+import type { Manifest, RegistryClient } from './registry.ts';
 import { parseIndex } from './registry.ts';
 
 /** What of an image's config matters for running it (image-spec, config.md). */
@@ -42,7 +42,17 @@ export async function readImageConfig(
   signal?: AbortSignal,
 ): Promise<ImageConfig | undefined> {
   const manifest = await registry.getManifest(repository, reference, signal);
-  if (manifest === undefined) return undefined;
+  return manifest && readConfigOf(registry, repository, manifest, platform, signal);
+}
+
+/** The same of an image whose manifest is known. */
+export async function readConfigOf(
+  registry: RegistryClient,
+  repository: string,
+  manifest: Manifest,
+  platform: string,
+  signal?: AbortSignal,
+): Promise<ImageConfig | undefined> {
   const raw = JSON.parse(manifest.bytes.toString('utf8')) as RawManifest;
   if (raw.manifests !== undefined) {
     const fitting = findPlatform(parseIndex(manifest.bytes), platform);

@@ -1,6 +1,6 @@
 import { DinpError } from '../domain/errors.ts';
 import type { BuiltImage, ImageRequest } from './builder.ts';
-import { readImageConfig } from './image-config.ts';
+import { readConfigOf, readImageConfig } from './image-config.ts';
 import { branchTag } from './image-name.ts';
 import type { Registries } from './registries.ts';
 import type { Manifest } from './registry.ts';
@@ -34,8 +34,8 @@ export class ImageTags {
     const known = await this.#registries.own.getManifest(repository, this.#keyTag, signal);
     if (known === undefined) return undefined;
     try {
-      await this.#tag(known);
-      return await this.#result(known.digest, true);
+      await this.#tag(known, []);
+      return await this.#result(known, true);
     } catch (error) {
       // A registry that was cleaned up by other means than its own may keep manifests without their blobs.
       if (error instanceof DinpError && error.code === 'not-found') return undefined;
@@ -45,10 +45,8 @@ export class ImageTags {
 
   /** Tags a new image, whose blobs are in the registry. */
   async finish(manifest: Manifest): Promise<BuiltImage> {
-    await this.#tag(manifest);
-    // The key's tag comes last: where it is, the others are.
-    await this.#registries.own.putManifest(this.#request.repository, this.#keyTag, manifest, this.#request.signal);
-    return this.#result(manifest.digest, false);
+    const [, result] = await Promise.all([this.#tag(manifest, [this.#keyTag]), this.#result(manifest, false)]);
+    return result;
   }
 
   /**
@@ -68,21 +66,23 @@ export class ImageTags {
     return `key-${this.#key}`;
   }
 
-  /** Sets the tags for people. No blob moves. */
-  async #tag(manifest: Manifest): Promise<void> {
+  /** Sets the tags for people, and others. No blob moves. */
+  async #tag(manifest: Manifest, others: readonly string[]): Promise<void> {
     const { repository, branch, buildNumber, signal } = this.#request;
     const tags = [
       await this.freeTag(manifest.digest),
       ...(branch === undefined ? [] : [branchTag(branch)]),
       `b${buildNumber}`,
+      ...others,
     ];
     await Promise.all(tags.map((tag) => this.#registries.own.putManifest(repository, tag, manifest, signal)));
   }
 
-  async #result(digest: string, reused: boolean): Promise<BuiltImage> {
+  async #result(manifest: Manifest, reused: boolean): Promise<BuiltImage> {
     const { own, pullAddress } = this.#registries;
     const { repository, signal } = this.#request;
-    const config = await readImageConfig(own, repository, digest, this.#platform, signal);
+    const { digest } = manifest;
+    const config = await readConfigOf(own, repository, manifest, this.#platform, signal);
     if (config === undefined) {
       throw new DinpError(
         'unavailable',

@@ -6,6 +6,9 @@ import { gzip } from './gzip.ts';
 import { layerTar } from './layer-tar.ts';
 import type { Layout } from './layout.ts';
 
+/** Layers of so much content are made in memory, then uploaded. */
+const SMALL = 1 << 20;
+
 /** A layer as a registry has it. */
 export interface Layer {
   /** Of the compressed bytes. */
@@ -30,28 +33,29 @@ export async function uploadLayer(
   onBytes: (bytes: number) => void,
 ): Promise<Layer> {
   return retryBroken(async () => {
-    const whole = createHash('sha256');
+    const tarHash = createHash('sha256');
     const packed = createHash('sha256');
     let size = 0;
     let digest = '';
     const tar = passing(layerTar(tree, layout.files), (chunk) => {
-      whole.update(chunk);
+      tarHash.update(chunk);
       onBytes(chunk.length);
     });
     const bytes = passing(gzip(tar), (chunk) => {
       packed.update(chunk);
       size += chunk.length;
     });
-    await to.registry.uploadBlob(
-      to.repository,
-      bytes,
-      () => {
-        digest = `sha256:${packed.digest('hex')}`;
-        return digest;
-      },
-      signal,
-    );
-    return { digest, size, diffId: `sha256:${whole.digest('hex')}` };
+    const finish = (): string => {
+      digest = `sha256:${packed.digest('hex')}`;
+      return digest;
+    };
+    if (layout.bytes > SMALL) await to.registry.uploadBlob(to.repository, bytes, finish, signal);
+    else {
+      // Of little, the digest is known before the upload: that is a call less, and none where the registry has it.
+      const whole = Buffer.concat(await Array.fromAsync(bytes));
+      await to.registry.putBlob(to.repository, finish(), whole, signal);
+    }
+    return { digest, size, diffId: `sha256:${tarHash.digest('hex')}` };
   }, signal);
 }
 
