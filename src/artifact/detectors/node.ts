@@ -93,7 +93,9 @@ async function packaged(candidate: Candidate, manifest: PackageJson) {
 
 /** @throws DinpError refused where packages that it cannot run without are not in the commit */
 async function checkPackages(candidate: Candidate, { dependencies }: PackageJson): Promise<void> {
-  const { tree } = candidate;
+  const { tree, manifest } = candidate;
+  // Whoever names the type says that it runs as it is: a bundle keeps the list of what is in it.
+  if (manifest.type === 'node') return;
   const missing = dependencies.filter(
     (name) => tree.treeId(`node_modules/${name}`) === undefined && tree.find(`node_modules/${name}`) === undefined,
   );
@@ -123,7 +125,7 @@ async function bundleHint(tree: Tree): Promise<string[]> {
   );
   return bundle === undefined
     ? []
-    : ['', `If ${bundle} is a bundle that needs no packages, write into dinp.yml:`, '  dir: dist'];
+    : ['', `If ${bundle} is a bundle that needs no packages, write into dinp.yml:`, `  artifact: ${bundle}`];
 }
 
 /** Packages of web pages, such as a library's dist, have a package.json too. */

@@ -83,7 +83,9 @@ function firstScript(tree: Tree): string | undefined {
 
 /** @throws DinpError refused where composer.json asks for packages that vendor/ does not have */
 async function checkVendor(candidate: Candidate, composer: Record<string, unknown>): Promise<void> {
-  const { tree } = candidate;
+  const { tree, manifest } = candidate;
+  // Whoever names the type says that it runs as it is: Debian's apps have their packages elsewhere.
+  if (manifest.type === 'php') return;
   // php, ext-json and composer-runtime-api are no packages; every package has a vendor's name in front.
   const packages = Object.keys(objectIn(composer.require) ?? {}).filter((name) => name.includes('/'));
   if (packages.length === 0) return;
@@ -104,6 +106,8 @@ async function checkVendor(candidate: Candidate, composer: Record<string, unknow
       '',
       'Or let the server install them.',
       dockerfileHint(await phpSource.dockerfile(candidate)),
+      '',
+      'Or, if it runs without them, write into dinp.yml: type: php',
     ].join('\n'),
   });
 }

@@ -77,6 +77,11 @@ const FOUND: [string, Files, string][] = [
     `Node.js app package.json on node\nstarts the base's in /app\nbelow: /app/node_modules\nNODE_ENV=production\n${PATH}`,
   ],
   [
+    'a bundle that lists what is in it, by its type',
+    { 'package.json': json({ main: 'a.js', dependencies: { koa: '3' } }), 'a.js': '', 'dinp.yml': 'type: node' },
+    'Node.js app package.json (node a.js) on node\nstarts node a.js in /app\nNODE_ENV=production',
+  ],
+  [
     'a control',
     { 'package.json': json({ scripts: { start: 'next start' } }), control: executable('#!/bin/sh') },
     'Node.js app package.json on node\nstarts ./control start in /app\nNODE_ENV=production',
@@ -110,7 +115,7 @@ const REFUSED: [string, Files, string][] = [
       '.gitignore': 'node_modules/\n',
       'dist/server.js': '',
     },
-    `package.json lists dependencies but node_modules/ is missing.\n.gitignore keeps node_modules/ out of commits; "git add -f" takes it all the same.\n${INSTALL}\n\nIf dist/server.js is a bundle that needs no packages, write into dinp.yml:\n  dir: dist`,
+    `package.json lists dependencies but node_modules/ is missing.\n.gitignore keeps node_modules/ out of commits; "git add -f" takes it all the same.\n${INSTALL}\n\nIf dist/server.js is a bundle that needs no packages, write into dinp.yml:\n  artifact: dist/server.js`,
   ],
   [
     'a package that is not there',

@@ -37,6 +37,11 @@ const FOUND: [string, Files, string][] = [
     "PHP app (site/www/start.php) on php\nstarts the base's in /app\nDOCUMENT_ROOT=/app/site/www",
   ],
   [
+    'packages that come from elsewhere, by its type',
+    { 'composer.json': '{"require":{"a/b":"1"}}', 'index.php': '', 'dinp.yml': 'type: php' },
+    "PHP app (index.php) on php\nstarts the base's in /app\nDOCUMENT_ROOT=/app",
+  ],
+  [
     'a control starts it',
     { 'index.php': '<?php', control: executable('#!/bin/sh') },
     'PHP app (index.php) on php\nstarts ./control start in /app\nDOCUMENT_ROOT=/app',
