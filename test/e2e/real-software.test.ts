@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, cpSync, mkdirSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { debianPackage } from '../support/debian-package.ts';
@@ -56,17 +56,19 @@ describe('real software is pushed and runs', { concurrency: 2 }, () => {
     assert.match((await server.curl(me.app)).body, /H2/);
   });
 
-  it('phpSysInfo, a PHP application', async () => {
+  it('WordPress, with links that lead out of its tree', async () => {
     const me = await server.client();
-    const root = debianPackage('phpsysinfo');
-    cpSync(join(root, 'usr/share/phpsysinfo'), me.folder, { recursive: true, verbatimSymlinks: true });
-    copyFileSync(join(root, 'etc/phpsysinfo/phpsysinfo.ini'), join(me.folder, 'phpsysinfo.ini'));
+    const root = join(debianPackage('wordpress'), 'usr/share/wordpress');
+    cpSync(root, me.folder, { recursive: true, verbatimSymlinks: true });
+    // Debian's own reads the database's password from /etc; a tree from elsewhere has none yet.
+    rmSync(join(me.folder, 'wp-config.php'));
     const push = await pushed(me);
-    assert.match(push.output, /Found .*PHP/i);
-    const page = await server.curl(me.app, '/index.php?disp=static');
+    assert.match(push.output, /Found PHP app/);
+    const page = await server.curl(me.app, '/wp-admin/setup-config.php');
     assert.equal(page.status, 200);
-    assert.match(page.body, /phpSysInfo/);
-    assert.equal((await server.curl(me.app, '/phpsysinfo.ini')).status, 200);
+    assert.match(page.body, /WordPress &rsaquo; Setup Configuration File/);
+    assert.equal((await server.curl(me.app, '/wp-includes/css/buttons.css')).status, 200);
+    assert.equal((await server.curl(me.app, '/.htaccess')).status, 404);
   });
 
   it("npm's http-server with its node_modules", async () => {
