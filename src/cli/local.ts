@@ -48,10 +48,18 @@ export async function runLocally(command: LocalCommand): Promise<number> {
 async function openInput(input: Input): Promise<AsyncIterable<Uint8Array> | undefined> {
   if (input.kind === 'none') return undefined;
   if (input.kind === 'file') return createReadStream('', { fd: await openFile(input.path) });
-  if (input.kind === 'needed' && process.stdin.isTTY) {
-    process.stderr.write(`Type or paste ${input.what}, then Enter and Ctrl-D.\n`);
-  }
+  askAtTerminal(input);
   return process.stdin;
+}
+
+/** Says what to type, or that it is nothing that one types. @throws DinpError usage */
+export function askAtTerminal(input: Input): void {
+  if (!process.stdin.isTTY) return;
+  if (input.kind === 'needed') process.stderr.write(`Type or paste ${input.what}, then Enter and Ctrl-D.\n`);
+  if (input.kind !== 'piped') return;
+  throw new DinpError('usage', `${input.what} is read from standard input, and that is the terminal.`, {
+    hint: input.hint,
+  });
 }
 
 /** @throws DinpError usage */

@@ -4,7 +4,7 @@ import type { Input } from '../commands/bind.ts';
 import { shellWord } from '../commands/text.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { RemoteHost } from './arguments.ts';
-import { openFile } from './local.ts';
+import { askAtTerminal, openFile } from './local.ts';
 
 /** The arguments for ssh(1) that run a command line on a server. */
 export function sshArguments(remote: RemoteHost, argv: readonly string[], input: Input): string[] {
@@ -25,9 +25,7 @@ export function sshArguments(remote: RemoteHost, argv: readonly string[], input:
  */
 export async function runRemotely(remote: RemoteHost, argv: readonly string[], input: Input): Promise<number> {
   const file = input.kind === 'file' ? await openFile(input.path) : undefined;
-  if (input.kind === 'needed' && process.stdin.isTTY) {
-    process.stderr.write(`Type or paste ${input.what}, then Enter and Ctrl-D.\n`);
-  }
+  askAtTerminal(input);
   const child = spawn('ssh', sshArguments(remote, argv, input), {
     stdio: [file?.fd ?? 'inherit', 'inherit', 'inherit'],
   });

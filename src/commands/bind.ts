@@ -2,12 +2,14 @@ import type { Call } from './context.ts';
 
 /**
  * What a command does with standard input: nothing; reads it where it has one of its own (`run`); needs it, so that at
- * a terminal one must say what to type; or needs the content of a file that lies with whoever typed the command.
+ * a terminal one must say what to type; needs it from a pipe, since nobody types it; or needs the content of a file that
+ * lies with whoever typed the command.
  */
 export type Input =
   | { kind: 'none' }
   | { kind: 'stream' }
   | { kind: 'needed'; what: string }
+  | { kind: 'piped'; what: string; hint: string }
   | { kind: 'file'; path: string };
 
 export const NO_INPUT: Input = { kind: 'none' };

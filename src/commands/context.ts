@@ -1,6 +1,11 @@
+import type { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
+import type { Downloads } from '../deploy/download.ts';
 import type { Operations } from '../deploy/operations.ts';
+import type { Watcher } from '../deploy/pushes.ts';
 import type { BuildQueue } from '../deploy/queue.ts';
+import type { Uploads } from '../deploy/uploads.ts';
 import type { App } from '../domain/app.ts';
+import type { Build } from '../domain/build.ts';
 import type { Identity } from '../domain/identity.ts';
 import type { BaseCatalogue } from '../image/bases.ts';
 import type { Target } from '../run/target.ts';
@@ -16,6 +21,11 @@ export interface CommandContext {
   store: Store;
   operations: Operations;
   queue: Pick<BuildQueue, 'cancel' | 'position'>;
+  artifacts: Pick<ArtifactDeploys, 'creates' | 'check' | 'deployUpload' | 'deployImage'>;
+  uploads: Pick<Uploads, 'receive'>;
+  downloads: Pick<Downloads, 'fetch'>;
+  /** Shows a build from its place in the queue to its end. Gives 0 when it released. */
+  watchBuild(build: Build, watcher: Watcher): Promise<number>;
   buildLogs: Pick<BuildLogs, 'follow' | 'read'>;
   /** Names that `apps set --target` takes, the server's default first. */
   targets: readonly string[];

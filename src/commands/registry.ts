@@ -7,6 +7,7 @@ import { type Bind, type Input, NO_INPUT } from './bind.ts';
 import { defineBuilds } from './builds.ts';
 import { defineConfig } from './config.ts';
 import type { Call, CommandContext } from './context.ts';
+import { defineDeploy } from './deploy.ts';
 import { reportError } from './errors.ts';
 import { defineHelp, greet } from './help.ts';
 import { defineKeys } from './keys.ts';
@@ -16,6 +17,7 @@ import { defineProcesses } from './ps.ts';
 import { defineReleases } from './releases.ts';
 import { defineRun } from './run.ts';
 import { retypedLine, shellLine } from './text.ts';
+import { defineTokens } from './tokens.ts';
 import { defineUnits } from './units.ts';
 import { defineVolumes } from './volumes.ts';
 import { defineWhoami } from './whoami.ts';
@@ -48,6 +50,7 @@ const DEFAULT_VERBS: Record<string, string> = {
   config: 'list',
   volumes: 'list',
   bases: 'list',
+  tokens: 'list',
   units: 'show',
 };
 
@@ -61,6 +64,8 @@ const HABITS: Record<string, string> = {
   base: 'bases',
   unit: 'units',
   volume: 'volumes',
+  token: 'tokens',
+  upload: 'deploy',
   ls: 'apps list',
   list: 'apps list',
   create: 'apps create',
@@ -157,6 +162,7 @@ function buildProgram(
   defineApps(program, bind);
   defineConfig(program, bind);
   program.commandsGroup('Builds and releases:');
+  defineDeploy(program, bind);
   defineBuilds(program, bind);
   defineReleases(program, bind);
   defineUnits(program, bind);
@@ -167,6 +173,7 @@ function buildProgram(
   defineVolumes(program, bind);
   program.commandsGroup('The server:');
   defineKeys(program, bind);
+  defineTokens(program, bind);
   defineBases(program, bind);
   defineWhoami(program, bind);
   defineHelp(program, bind);

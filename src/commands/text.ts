@@ -14,15 +14,34 @@ export function cleanText(text: string): string {
 
 /** The chunks of a text file as whole safe lines; an unfinished last line comes at the end. */
 export async function* cleanLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = '';
+  const cleaner = new LineCleaner();
   for await (const chunk of chunks) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = lines.pop()!;
-    if (lines.length > 0) yield `${lines.map(cleanLine).join('\n')}\n`;
+    const lines = cleaner.add(chunk);
+    if (lines !== '') yield lines;
   }
-  rest += decoder.decode();
-  if (rest !== '') yield `${cleanLine(rest)}\n`;
+  const rest = cleaner.end();
+  if (rest !== '') yield rest;
+}
+
+/** Makes text that comes in pieces safe for a terminal, line by line. */
+export class LineCleaner {
+  readonly #decoder = new TextDecoder();
+  #rest = '';
+
+  /** @returns the lines that are whole now; empty where there are none */
+  add(chunk: Uint8Array | string): string {
+    const text = typeof chunk === 'string' ? chunk : this.#decoder.decode(chunk, { stream: true });
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop()!;
+    return lines.length === 0 ? '' : `${lines.map(cleanLine).join('\n')}\n`;
+  }
+
+  /** @returns an unfinished last line; empty where there is none */
+  end(): string {
+    const rest = this.#rest + this.#decoder.decode();
+    this.#rest = '';
+    return rest === '' ? '' : `${cleanLine(rest)}\n`;
+  }
 }
 
 /** A word as it must be typed in a POSIX shell. */
@@ -43,7 +62,7 @@ export function retypedLine(words: readonly string[]): string {
 }
 
 const OWN_COMMAND =
-  /(?<!push )\bdinp (?=(?:apps|config|builds|releases|rollback|units|ps|scale|restart|stop|start|logs|run|volumes|keys|bases|whoami|status|help)\b)/g;
+  /(?<!push )\bdinp (?=(?:apps|config|builds|releases|rollback|units|ps|scale|restart|stop|start|logs|run|volumes|keys|bases|whoami|status|help|deploy|tokens)\b)/g;
 
 /** Text of other rooms, which write our commands as `dinp logs blog`, with what the reader has to type instead. */
 export function withProgram(text: string, program: string): string {

@@ -20,6 +20,7 @@ export interface ChangeParts {
     remove(app: string): Promise<void>;
   };
   removeUnits(app: string): Promise<void>;
+  removeUploads(app: App): void;
 }
 
 /**
@@ -129,6 +130,7 @@ export class AppChanges {
     await rollouts.removeOthers(app, [], progress);
     if (withVolumes) for (const volume of volumes) await rollouts.liveTarget(app).removeVolume(volume);
     await this.#parts.removeUnits(app.name);
+    this.#parts.removeUploads(app);
     // Before the row: a repository without one would be taken up by the next app of that name.
     await repositories.remove(app.name).catch(ignoreMissing);
     for (const build of store.builds.list(app.id, Number.MAX_SAFE_INTEGER)) logs.remove(build.id);

@@ -26,7 +26,13 @@ export interface DeployParts {
   /** The files of a commit or an upload; an image by address has none. */
   openSource(app: string, source: Source, signal: AbortSignal): Promise<OpenTree>;
   /** @param scope closes what the plan's trees are read from */
-  planDeploy(tree: Tree, app: string, source: Source, scope: AsyncDisposableStack): Promise<DeployPlan>;
+  planDeploy(
+    tree: Tree,
+    app: string,
+    source: Source,
+    scope: AsyncDisposableStack,
+    signal: AbortSignal,
+  ): Promise<DeployPlan>;
   /** The name of a target, the server's own where none is named. @throws DinpError config for one that this server does not have */
   checkTarget(name: string | undefined): string;
   /** Keeps a release's commit from git's garbage collection. */
@@ -53,8 +59,8 @@ export async function deploy(
     const tree = await run.stage('checkout', `Reading ${shortSource(build.source)} of ${app.name}`, async (signal) =>
       scope.use(await parts.openSource(app.name, build.source, signal)),
     );
-    const plan = await run.stage('detect', 'Looking for what to deploy', () =>
-      detect(parts, build, tree, scope, output),
+    const plan = await run.stage('detect', 'Looking for what to deploy', (signal) =>
+      detect(parts, build, tree, scope, output, signal),
     );
     run.setTimeout(longestTimeout(plan) ?? parts.defaultTimeoutMs);
     const images = await run.stage('build', 'Making the image', (signal) =>
@@ -154,8 +160,9 @@ async function detect(
   tree: Tree,
   scope: AsyncDisposableStack,
   output: BuildOutput,
+  signal: AbortSignal,
 ): Promise<DeployPlan> {
-  const plan = await parts.planDeploy(tree, build.app, build.source, scope);
+  const plan = await parts.planDeploy(tree, build.app, build.source, scope, signal);
   for (const note of plan.notes) output.line(note);
   for (const service of plan.services) output.line(`Found ${service.found}`);
   return plan;

@@ -23,6 +23,8 @@ export interface RecoveryParts {
   targets: Target[];
   /** Removes what killed git processes left in repositories; gives what it removed. */
   sweepRepositories(): Promise<string[]>;
+  /** Removes half-received uploads; gives what it removed. */
+  sweepUploads(): string[];
   /** Told what was found and done. */
   report(event: string, fields: Record<string, unknown>): void;
 }
@@ -45,6 +47,8 @@ export async function recover(parts: RecoveryParts): Promise<void> {
     .catch((err: unknown) => parts.report('could not move the repository of a renamed app', { err }));
   const swept = await parts.sweepRepositories();
   if (swept.length > 0) parts.report('removed half-received pushes', { folders: swept });
+  const halves = parts.sweepUploads();
+  if (halves.length > 0) parts.report('removed half-received uploads', { files: halves });
   await abandonPending(parts);
   parts.queue.resume();
   for (const app of parts.store.apps.list()) await recoverRefs(parts, app);

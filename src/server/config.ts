@@ -2,8 +2,10 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
+import { allowedHostProblem } from '../deploy/allowed-hosts.ts';
 import { DinpError } from '../domain/errors.ts';
 import { nearest } from '../domain/names.ts';
+import { parseSize } from '../domain/quantities.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
 const PORT_RANGE = /^(\d{1,5})-(\d{1,5})$/;
@@ -13,6 +15,17 @@ const portRange = z.string().refine((text) => {
 }, 'must be two ports such as 22000-24999');
 const DURATION = /^(\d+)(ms|s|m|h)$/;
 const duration = z.string().regex(DURATION, 'must be a duration such as 30s, 15m or 1h');
+const size = z.string().refine((text) => parseSize(text) !== undefined, 'must be a size such as 512M or 2G');
+/** A list, in an environment variable or a flag with commas. */
+const hosts = z.preprocess(
+  (value) => (typeof value === 'string' ? value.split(',').filter((entry) => entry !== '') : value),
+  z.array(
+    z.string().check((entry) => {
+      const message = allowedHostProblem(entry.value);
+      if (message !== undefined) entry.issues.push({ code: 'custom', message, input: entry.value });
+    }),
+  ),
+);
 const flag = z.preprocess((value) => (value === 'true' ? true : value === 'false' ? false : value), z.boolean());
 const auth = z.strictObject({ username: z.string(), password: z.string() });
 
@@ -92,6 +105,25 @@ const schema = z.strictObject({
       timeout: duration.default('15m').describe('longest build, where dinp.yml says nothing'),
     })
     .prefault({}),
+  uploads: z
+    .strictObject({
+      maxSize: size.default('1G').describe('largest artifact that is uploaded or downloaded'),
+      timeout: duration.default('1h').describe('longest upload or download; one that stalls for a minute ends earlier'),
+      allow: hosts
+        .default([])
+        .describe('hosts, *.domains and blocks (10.1.0.0/16) that artifacts may come from though they are not public'),
+    })
+    .prefault({}),
+  web: z
+    .strictObject({
+      listen: z
+        .string()
+        .refine((text) => parseListen(text) !== undefined, 'must be a host and a port such as 127.0.0.1:2280')
+        .optional()
+        .describe('where HTTP uploads are taken, such as 127.0.0.1:2280; nowhere if not set'),
+      uploads: z.coerce.number().int().min(1).max(64).default(4).describe('uploads over HTTP at once'),
+    })
+    .prefault({}),
   log: z
     .strictObject({
       level: z
@@ -128,6 +160,13 @@ export function parsePortRange(text: string): [number, number] {
   return [Number(low), Number(high)];
 }
 
+/** Host and port of `127.0.0.1:2280`, `[::1]:2280` or `:2280`; undefined for anything else. */
+export function parseListen(text: string): { host: string | undefined; port: number } | undefined {
+  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text) ?? [];
+  if (port === undefined || Number(port) > 65535) return undefined;
+  return { host: bracketed ?? (plain || undefined), port: Number(port) };
+}
+
 /** Milliseconds of a duration such as `15m`. */
 export function parseConfigDuration(text: string): number {
   const [, count, unit] = DURATION.exec(text)!;
@@ -161,6 +200,7 @@ function renderSample(shape: Record<string, z.ZodType>, values: Record<string, u
 }
 
 function scalar(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.join(', ')}]`;
   return typeof value === 'string' && /^[:"]|: /.test(value) ? JSON.stringify(value) : String(value);
 }
 

@@ -12,6 +12,8 @@ export interface DataPaths {
   hostKey: string;
   socket: string;
   environment: string;
+  uploads: string;
+  partialUploads: string;
 }
 
 export function dataPaths(data: string): DataPaths {
@@ -23,6 +25,8 @@ export function dataPaths(data: string): DataPaths {
     hostKey: join(data, 'ssh_host_ed25519_key'),
     socket: join(data, 'dinp.sock'),
     environment: join(data, 'environment'),
+    uploads: join(data, 'uploads'),
+    partialUploads: join(data, 'uploads', 'partial'),
   };
 }
 

@@ -5,17 +5,23 @@ import { planDeploy } from '../artifact/plan-deploy.ts';
 import { planImage } from '../artifact/plan-image.ts';
 import { withProgram } from '../commands/text.ts';
 import { Addresses } from '../deploy/addresses.ts';
+import { AllowedHosts } from '../deploy/allowed-hosts.ts';
 import { AppChanges } from '../deploy/app-changes.ts';
 import { AppOperations } from '../deploy/app-operations.ts';
+import { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
 import { deploy, type OpenTree } from '../deploy/deploy.ts';
+import { Downloads } from '../deploy/download.ts';
 import { Pushes } from '../deploy/pushes.ts';
 import { BuildQueue } from '../deploy/queue.ts';
+import type { ReceiveLimits } from '../deploy/received-file.ts';
 import { convergeApps, recover, recoverRefs, tidier } from '../deploy/recover.ts';
 import { Rollouts } from '../deploy/rollout.ts';
+import { Uploads } from '../deploy/uploads.ts';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { BaseFacts, ImagePlan } from '../domain/plan.ts';
-import { type Source, shortSource } from '../domain/source.ts';
+import { parseSize } from '../domain/quantities.ts';
+import { shortSource } from '../domain/source.ts';
 import { EMPTY_TREE } from '../domain/tree.ts';
 import { Repositories } from '../git/repositories.ts';
 import { BaseCatalogue } from '../image/bases.ts';
@@ -41,6 +47,7 @@ import { ensureServerId } from '../store/meta.ts';
 import { Store } from '../store/store.ts';
 import { RunUnits } from '../unit/run-unit.ts';
 import { verifyUnits } from '../unit/verify.ts';
+import { ArtifactSources } from './artifact-sources.ts';
 import { loadConfig, parseConfigDuration, parsePortRange, type ServerConfig } from './config.ts';
 import { Control } from './control.ts';
 import { listenForCommands } from './control-socket.ts';
@@ -52,6 +59,7 @@ import { checkServices } from './services.ts';
 
 const PACKAGE = join(import.meta.dirname, '../..');
 const MAX_PACK_BYTES = 4 * 1024 ** 3;
+const UPLOAD_STALL_MS = 60_000;
 
 export interface ServeOptions {
   config: string | undefined;
@@ -118,6 +126,9 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       autoBases: config.bases.auto,
     }),
   };
+  const uploads = new Uploads(paths.uploads, receiveLimits(config));
+  const downloads = new Downloads({ uploads, allowed: new AllowedHosts(config.uploads.allow) });
+  const artifacts = new ArtifactSources(uploads, downloads);
   const router = config.router.caddy === 'none' ? undefined : createRouter(config);
   const host = new LocalHost();
   const units = new ReleaseUnits(
@@ -164,11 +175,21 @@ function buildServer(config: ServerConfig, log: ServerLog) {
           addresses,
           rollouts,
           builder: { build: (request) => builders[request.plan.kind].build(request) },
-          openSource: (app, source, abort) => openSource(repositories, app, source, abort),
-          planDeploy: (tree, app, source, scope) =>
-            source.kind === 'image'
-              ? Promise.resolve(planImage(app, source.reference))
-              : planDeploy(tree, { app, hostArch: hostArch(), bases: baseFacts(bases), scope }),
+          openSource: async (app, source, abort) => {
+            if (source.kind === 'commit') return await repositories.openTree(app, source.sha, abort);
+            return source.kind === 'upload' ? await artifacts.openUpload(store.apps.get(app), source) : NO_FILES;
+          },
+          planDeploy: async (tree, app, source, scope, abort) => {
+            if (source.kind === 'image') return planImage(app, source.reference);
+            return await planDeploy(tree, {
+              app,
+              hostArch: hostArch(),
+              bases: baseFacts(bases),
+              scope,
+              base: source.kind === 'upload' ? source.base : undefined,
+              fetchArtifact: (artifact) => artifacts.openDownload(store.apps.get(app), artifact, abort),
+            });
+          },
           checkTarget: (name) => target(name).name,
           keepCommit: (app, release, sha) => repositories.keepRef(app, release, sha),
           defaultTimeoutMs: parseConfigDuration(config.builds.timeout),
@@ -194,6 +215,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     router,
     repositories,
     removeUnits: (app) => units.remove(app),
+    removeUploads: (app) => uploads.removeAll(app),
   });
   const tidy = tidier({ rollouts, changes, report }, onError);
   const operations = new AppOperations({
@@ -215,6 +237,14 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     discardApp: (app) => operations.discardApp(app),
     createOnPush: config.apps.create,
   });
+  const artifactDeploys = new ArtifactDeploys({
+    store,
+    queue,
+    uploads,
+    bases: () => bases.list().map(({ name }) => name),
+    createApp: (name) => operations.createApp(name),
+    createOnDeploy: config.apps.create,
+  });
   const control = new Control({
     store,
     pushes,
@@ -223,6 +253,10 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       store,
       operations,
       queue,
+      artifacts: artifactDeploys,
+      uploads,
+      downloads,
+      watchBuild: (build, watcher) => pushes.watchTurn(build, watcher),
       buildLogs: logs,
       targets: [config.target, ...[...targets.keys()].filter((name) => name !== config.target)],
       targetOf: (app: App) => rollouts.liveTarget(app),
@@ -253,6 +287,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     changes,
     targets: [...targets.values()],
     sweepRepositories: () => repositories.sweep(),
+    sweepUploads: () => uploads.sweep(store.apps.list()),
     report,
   };
   return { store, queue, control, recovery, repositories, onError };
@@ -323,14 +358,15 @@ function findTarget(targets: Map<string, Target>, name: string): Target {
   });
 }
 
-async function openSource(
-  repositories: Repositories,
-  app: string,
-  source: Source,
-  signal: AbortSignal,
-): Promise<OpenTree> {
-  if (source.kind === 'commit') return await repositories.openTree(app, source.sha, signal);
-  return { ...EMPTY_TREE, [Symbol.asyncDispose]: async () => {} };
+/** What an image by address is made from. */
+const NO_FILES: OpenTree = { ...EMPTY_TREE, [Symbol.asyncDispose]: async () => {} };
+
+function receiveLimits({ uploads }: ServerConfig): ReceiveLimits {
+  return {
+    maxSize: parseSize(uploads.maxSize)!,
+    stallMs: UPLOAD_STALL_MS,
+    totalMs: parseConfigDuration(uploads.timeout),
+  };
 }
 
 function baseFacts(bases: BaseCatalogue): Map<string, BaseFacts> {

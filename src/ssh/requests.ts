@@ -96,7 +96,13 @@ export class Requests {
     if (signal?.aborted) cancel();
     else signal?.addEventListener('abort', cancel, { once: true });
     if (stdin !== undefined) input = new InputPump((data) => this.#link.send({ type: 'input', id, data }));
-    input?.run(stdin!);
+    // An input that cannot be read to its end must not pass for one that ended.
+    input?.run(stdin!, (cause) => {
+      cancel();
+      this.#pending.delete(id);
+      const why = cause instanceof Error ? cause.message : String(cause);
+      reject(new DinpError('unavailable', `the input could not be read to its end: ${why}.`, { cause }));
+    });
     return promise.finally(() => {
       input?.stop();
       signal?.removeEventListener('abort', cancel);
@@ -131,10 +137,10 @@ class InputPump {
     this.#send = send;
   }
 
-  /** Reads to the end, or until stop(). What the reading itself fails with ends the input. */
-  run(stdin: AsyncIterable<Uint8Array>): void {
-    this.#pump(stdin).catch(() => {
-      if (!this.#stopped) this.#send(undefined);
+  /** Reads to the end, or until stop(). */
+  run(stdin: AsyncIterable<Uint8Array>, onError: (error: unknown) => void): void {
+    this.#pump(stdin).catch((error: unknown) => {
+      if (!this.#stopped) onError(error);
     });
   }
 

@@ -1,4 +1,5 @@
 import type { App } from '../domain/app.ts';
+import { DinpError } from '../domain/errors.ts';
 import type { Sqlite } from './database.ts';
 
 interface Row {
@@ -27,6 +28,13 @@ export class Apps {
 
   find(name: string): App | undefined {
     return toApp(this.#db.prepare<[string], Row>('SELECT * FROM apps WHERE name = ?').get(name));
+  }
+
+  /** @throws DinpError not-found where it was removed */
+  get(name: string): App {
+    const app = this.find(name);
+    if (app) return app;
+    throw new DinpError('not-found', `the app ${name} was removed.`);
   }
 
   findById(id: number): App | undefined {

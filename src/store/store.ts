@@ -8,6 +8,7 @@ import { Formation } from './formation.ts';
 import { Keys } from './keys.ts';
 import { InstancePorts } from './ports.ts';
 import { Releases } from './releases.ts';
+import { Tokens } from './tokens.ts';
 
 /** All tables of the server's database; the control process is the only one that holds it. */
 export class Store {
@@ -20,6 +21,7 @@ export class Store {
   readonly ports: InstancePorts;
   readonly domains: Domains;
   readonly changes: Changes;
+  readonly tokens: Tokens;
   readonly #db: Sqlite;
 
   constructor(db: Sqlite) {
@@ -33,6 +35,7 @@ export class Store {
     this.ports = new InstancePorts(db);
     this.domains = new Domains(db);
     this.changes = new Changes(db);
+    this.tokens = new Tokens(db);
   }
 
   /** Runs a function whose writes all happen or none does. */

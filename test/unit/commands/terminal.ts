@@ -6,8 +6,12 @@ import type { TestContext } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import type { CommandContext } from '../../../src/commands/context.ts';
 import { runCommand } from '../../../src/commands/registry.ts';
+import { AllowedHosts } from '../../../src/deploy/allowed-hosts.ts';
+import { ArtifactDeploys } from '../../../src/deploy/artifact-deploys.ts';
+import { Downloads } from '../../../src/deploy/download.ts';
 import type { InstanceStatus, Operations } from '../../../src/deploy/operations.ts';
 import { BuildQueue } from '../../../src/deploy/queue.ts';
+import { Uploads } from '../../../src/deploy/uploads.ts';
 import type { App } from '../../../src/domain/app.ts';
 import { DinpError } from '../../../src/domain/errors.ts';
 import type { Identity } from '../../../src/domain/identity.ts';
@@ -64,6 +68,7 @@ export class Terminal {
   readonly logs: BuildLogs;
   readonly queue: BuildQueue;
   readonly operations: MemoryOperations;
+  readonly uploads: Uploads;
   readonly target = new MemoryTarget();
   readonly logged: object[] = [];
   readonly bases: BaseState[] = [];
@@ -84,6 +89,7 @@ export class Terminal {
       onFinished: () => {},
     });
     this.operations = new MemoryOperations(this.store);
+    this.uploads = new Uploads(join(folder, 'uploads'), { maxSize: 1000, stallMs: 5_000, totalMs: 5_000 });
     context.after(() => {
       this.queue.close();
       this.store.close();
@@ -150,6 +156,20 @@ export class Terminal {
       operations: this.operations,
       queue: this.queue,
       buildLogs: this.logs,
+      artifacts: new ArtifactDeploys({
+        store: this.store,
+        queue: this.queue,
+        uploads: this.uploads,
+        bases: () => this.bases.map(({ name }) => name),
+        createApp: (name) => this.operations.createApp(name),
+        createOnDeploy: true,
+      }),
+      uploads: this.uploads,
+      downloads: new Downloads({ uploads: this.uploads, allowed: new AllowedHosts(['127.0.0.1']) }),
+      watchBuild: async (build, watcher) => {
+        for await (const chunk of this.logs.follow(build.id, watcher.signal)) await watcher.write(chunk);
+        return this.store.builds.get(build.id).state === 'succeeded' ? 0 : 1;
+      },
       targets: ['docker', 'systemd', 'emit'],
       targetOf: () => this.target,
       bases: {
