@@ -25,8 +25,9 @@ export async function fillWithBases(root: string, names: readonly string[] = SMA
   for (const name of names) {
     const from = join(await ensureBase(name), 'docker', 'registry', 'v2');
     cpSync(join(from, 'repositories'), join(to, 'repositories'), { recursive: true });
-    // Blobs are never written to again: a link will do.
-    await promisify(execFile)('cp', ['-rlfT', join(from, 'blobs'), join(to, 'blobs')]);
+    // Blobs are never written to again: a link will do, within one file system.
+    const [blobs, copy] = [[join(from, 'blobs'), join(to, 'blobs')], promisify(execFile)];
+    await copy('cp', ['-rlfT', ...blobs]).catch(() => copy('cp', ['-rfT', ...blobs]));
   }
 }
 
