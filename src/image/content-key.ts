@@ -23,7 +23,7 @@ export function contentKey(parts: KeyParts): string {
 }
 
 /** JSON with sorted keys, so that the order in which an object was made does not matter. */
-function canonical(value: unknown): string {
+export function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) => {
     if (inner === null || typeof inner !== 'object' || Array.isArray(inner)) return inner;
     return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -11,7 +11,7 @@ export type ContextFile = { path: string; mode: TreeEntry['mode'] } & ({ entry: 
 type Head = Parameters<Pack['entry']>[0];
 
 /** Fixed, so that equal commits give equal contexts (2001-01-01). */
-const FIXED_TIME = Date.UTC(2001, 0, 1) / 1000;
+const HEAD = { mtime: new Date(Date.UTC(2001, 0, 1)), uname: '', gname: '' };
 
 /** Larger ones cannot be meant as a Dockerfile or a list of patterns. */
 const MAX_TEXT = 1 << 20;
@@ -62,20 +62,36 @@ export async function readText(tree: Tree, entry: TreeEntry): Promise<string> {
   return (await tree.head(entry, MAX_TEXT)).toString('utf8');
 }
 
+/** Where the files of a tar lie, and whose they are. */
+export interface TarPlace {
+  /** Folder that all lie in and that is the first entry, without a slash in front; undefined: none. */
+  below?: string;
+  owner?: { uid: number; gid: number };
+}
+
 /**
  * Streams files as tar, sorted, folders before what is in them, without owners' names. Memory stays bounded by the reader's pace.
  * All have one time, which is what make wants: nothing is newer.
  */
-export function contextTar(tree: Tree, files: readonly ContextFile[]): Readable {
+export function contextTar(tree: Tree, files: readonly ContextFile[], place: TarPlace = {}): Readable {
   const pack = newPack();
-  fill(pack, tree, files).then(
+  fill(pack, tree, files, place).then(
     () => pack.finalize(),
     (error: unknown) => pack.destroy(error instanceof Error ? error : new Error(String(error))),
   );
   return pack as unknown as Readable;
 }
 
-async function fill(pack: Pack, tree: Tree, files: readonly ContextFile[]): Promise<void> {
+async function fill(pack: Pack, tree: Tree, files: readonly ContextFile[], place: TarPlace): Promise<void> {
+  const { below, owner = { uid: 0, gid: 0 } } = place;
+  const header = (name: string, mode: number, type: 'file' | 'directory' | 'symlink'): Head => ({
+    ...HEAD,
+    ...owner,
+    name: below === undefined ? name : `${below}/${name}`,
+    mode,
+    type,
+  });
+  if (below !== undefined) await write(pack, header('', 0o755, 'directory'), Buffer.alloc(0));
   const folders = new Set<string>();
   const sorted = [...files].sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));
   const blobs = tree.streamAll(sorted.flatMap((file) => ('entry' in file ? [file.entry] : [])))[Symbol.asyncIterator]();
@@ -85,19 +101,19 @@ async function fill(pack: Pack, tree: Tree, files: readonly ContextFile[]): Prom
         const folder = file.path.slice(0, at);
         if (folders.has(folder)) continue;
         folders.add(folder);
-        await write(pack, header(`${folder}/`, 0o755, FIXED_TIME, 'directory'), Buffer.alloc(0));
+        await write(pack, header(`${folder}/`, 0o755, 'directory'), Buffer.alloc(0));
       }
       const mode = file.mode === '100755' ? 0o755 : 0o644;
       if ('text' in file) {
-        await write(pack, header(file.path, mode, FIXED_TIME, 'file'), Buffer.from(file.text));
+        await write(pack, header(file.path, mode, 'file'), Buffer.from(file.text));
         continue;
       }
       const { content } = (await blobs.next()).value as { content: AsyncIterable<Buffer> };
       if (file.entry.mode === '120000') {
         const linkname = (await gather(content)).toString('utf8');
-        await write(pack, { ...header(file.path, 0o777, FIXED_TIME, 'symlink'), linkname }, Buffer.alloc(0));
+        await write(pack, { ...header(file.path, 0o777, 'symlink'), linkname }, Buffer.alloc(0));
       } else {
-        await stream(pack, { ...header(file.path, mode, FIXED_TIME, 'file'), size: file.entry.size }, content);
+        await stream(pack, { ...header(file.path, mode, 'file'), size: file.entry.size }, content);
       }
     }
   } finally {
@@ -109,10 +125,6 @@ async function gather(content: AsyncIterable<Buffer>): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of content) chunks.push(chunk);
   return Buffer.concat(chunks);
-}
-
-function header(name: string, mode: number, seconds: number, type: 'file' | 'directory' | 'symlink'): Head {
-  return { name, mode, mtime: new Date(seconds * 1000), type, uid: 0, gid: 0, uname: '', gname: '' };
 }
 
 function write(pack: Pack, head: Head, content: Buffer): Promise<void> {

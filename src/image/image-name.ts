@@ -65,6 +65,7 @@ export function branchTag(branch: string): string {
     .replace(/^[.-]+|[.-]+$/g, '')
     .slice(0, 100);
   const taken =
-    slug === '' || /^(?:[0-9a-f]{40}|[0-9a-f]{64})(?:-|$)|^key-|^layer-|^(?:up|img)-[0-9a-f]{12}$|^b\d+$/.test(slug);
+    slug === '' ||
+    /^(?:[0-9a-f]{40}|[0-9a-f]{64})(?:-|$)|^key-|^compiled-|^layer-|^(?:up|img)-[0-9a-f]{12}$|^b\d+$/.test(slug);
   return taken ? `branch-${slug}`.replace(/-$/, '') : slug;
 }
