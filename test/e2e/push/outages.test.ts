@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { startAdminProxy } from '../../support/admin-proxy.ts';
 import { startServer, type TestServer } from '../../support/dinp-server.ts';
@@ -143,12 +144,16 @@ describe('a push fails with a clear error, the old release serves, and the next 
 
   it('where the disk of the registry is full', async () => {
     await using server = await startServer({ registryMegabytes: 64 });
-    const me = await released(server);
-    await me.commit(server.quickApp('two', 'RUN busybox dd if=/dev/urandom of=/big bs=1M count=1'));
+    // A site is written to the registry by us; the engine would try again for the better part of a minute.
+    const me = await server.client();
+    await me.commit({ 'index.html': 'one\n' });
+    const first = await me.push();
+    assert.equal(first.status, 0, first.output);
+    await me.commit({ 'index.html': 'two\n', big: randomBytes(1024 * 1024) });
     server.registryDisk!.fill();
     const push = await me.push();
     assert.equal(push.status, 1, push.output);
-    assert.match(push.output, /\n ! {5}Build #2 of shop failed in stage build: /);
+    assert.match(push.output, /\n ! {5}Build #2 of shop failed in stage build: [^\n]*127\.0\.0\.1:PORT/);
     assert.deepEqual(await server.curl(me.app), { status: 200, body: 'one\n' });
     server.registryDisk!.empty();
     await mended(server, me);
