@@ -23,6 +23,7 @@ export function planImage(app: string, reference: string): DeployPlan {
     ],
     target: undefined,
     domains: [],
+    keep: {},
     notes: [],
   };
 }

@@ -101,6 +101,11 @@ export class AppOperations implements Operations {
         hint: `dinp releases list ${app.name}`,
       });
     if (source.number === app.liveRelease) throw new DinpError('refused', `v${wanted} of ${app.name} is live already.`);
+    if (source.state === 'gone') {
+      throw new DinpError('refused', `v${wanted} of ${app.name} is gone: its image was removed by clean-up.`, {
+        hint: `${deployAgain(source)}\nThose that can be gone back to: dinp releases list ${app.name}`,
+      });
+    }
     if (source.state !== 'past') {
       throw new DinpError('refused', `v${wanted} of ${app.name} never ran: its rollout failed.`, {
         hint: `dinp releases list ${app.name}`,
@@ -234,6 +239,7 @@ export class AppOperations implements Operations {
       buildId: source.buildId,
       target: this.#parts.target(app.target ?? source.target).name,
       domains: source.domains,
+      keep: source.keep,
       services: source.services,
       config,
       by: by.name,
@@ -276,5 +282,17 @@ export class AppOperations implements Operations {
     throw new DinpError('not-found', `${app.name} has no release before the live one.`, {
       hint: `dinp releases list ${app.name}`,
     });
+  }
+}
+
+/** How what a removed image was made of is deployed anew. */
+function deployAgain({ source }: Release): string {
+  switch (source.kind) {
+    case 'commit':
+      return `Push its commit again: git push --force dinp ${source.sha}:${source.ref}`;
+    case 'upload':
+      return `Deploy its file again: ${source.filename} (SHA-256 ${source.sha256})`;
+    case 'image':
+      return `Deploy its image again: ${source.reference}`;
   }
 }

@@ -18,6 +18,8 @@ export interface Build {
   note: string | undefined;
   state: BuildState;
   stage: Stage | undefined;
+  /** When it entered which stage, in this order; milliseconds since the epoch. */
+  stages: { stage: Stage; at: number }[];
   noCache: boolean;
   /** Name of the key that pushed. */
   by: string;

@@ -1,3 +1,4 @@
+import type { KeepRules } from './keep.ts';
 import type { Process } from './process.ts';
 import type { Tree, TreeEntry } from './tree.ts';
 
@@ -98,6 +99,8 @@ export interface DeployPlan {
   /** Target by name, where dinp.yml asks for one. */
   target: string | undefined;
   domains: string[];
+  /** What clean-up is to leave, where dinp.yml says so. */
+  keep: Partial<KeepRules>;
   /** Lines that the pusher should read: ignored files, assumptions. */
   notes: string[];
 }

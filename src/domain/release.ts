@@ -1,12 +1,16 @@
 import type { ImageRef } from './image-ref.ts';
+import type { KeepRules } from './keep.ts';
 import type { Process } from './process.ts';
 import type { Source } from './source.ts';
 
 /** What made the release: a push, an older release taken again, or changed config of the same image. */
 export type ReleaseCause = 'deploy' | 'rollback' | 'config';
 
-/** pending: being rolled out; live: serves now; past: served before; failed: never got traffic. */
-export type ReleaseState = 'pending' | 'live' | 'past' | 'failed';
+/**
+ * pending: being rolled out; live: serves now; past: served before; failed: never got traffic; gone: past or failed, and
+ * clean-up removed its images, so that it can never run again.
+ */
+export type ReleaseState = 'pending' | 'live' | 'past' | 'failed' | 'gone';
 
 /** One row a manifest service; an app without `services:` has one, named like the app. */
 export interface ReleaseService {
@@ -40,6 +44,8 @@ export interface Release {
   target: string;
   /** Host names besides the one under the server's domain. */
   domains: string[];
+  /** What its dinp.yml says of clean-up; the server's config fills what is missing. */
+  keep: Partial<KeepRules>;
   services: ReleaseService[];
   /** The app's config at the time of the release. Values are secret: never logged or printed. */
   config: Record<string, string>;

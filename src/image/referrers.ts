@@ -72,8 +72,13 @@ export class Referrers {
     return descriptor;
   }
 
+  /** Takes an entry out of the list of what refers to a manifest, where that list is kept under a tag. */
+  async forget(repository: string, subject: string, digest: string, signal?: AbortSignal): Promise<void> {
+    await this.#change(repository, subject, signal, (known) => known.filter((each) => each.digest !== digest));
+  }
+
   async #tagged(repository: string, digest: string, signal: AbortSignal | undefined): Promise<Descriptor[]> {
-    const index = await this.#registry.getManifest(repository, tagOf(digest), signal);
+    const index = await this.#registry.getManifest(repository, referrersTag(digest), signal);
     return index === undefined ? [] : parseIndex(index.bytes);
   }
 
@@ -83,15 +88,26 @@ export class Referrers {
     descriptor: Descriptor,
     signal: AbortSignal | undefined,
   ): Promise<void> {
+    await this.#change(repository, subject, signal, (known) =>
+      known.some(({ digest }) => digest === descriptor.digest) ? known : [...known, descriptor],
+    );
+  }
+
+  async #change(
+    repository: string,
+    subject: string,
+    signal: AbortSignal | undefined,
+    change: (known: Descriptor[]) => Descriptor[],
+  ): Promise<void> {
     const key = `${repository}@${subject}`;
     const before = this.#busy.get(key) ?? Promise.resolve();
     const task = before.then(async () => {
       const known = await this.#tagged(repository, subject, signal);
-      if (known.some(({ digest }) => digest === descriptor.digest)) return;
-      const content = { schemaVersion: 2, mediaType: INDEX, manifests: [...known, descriptor] };
-      const bytes = Buffer.from(JSON.stringify(content));
+      const manifests = change(known);
+      if (manifests.length === known.length) return;
+      const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests }));
       const index = { digest: digestOf(bytes), mediaType: INDEX, bytes };
-      await this.#registry.putManifest(repository, tagOf(subject), index, signal);
+      await this.#registry.putManifest(repository, referrersTag(subject), index, signal);
     });
     const settled = task.catch(() => {});
     this.#busy.set(key, settled);
@@ -101,6 +117,6 @@ export class Referrers {
 }
 
 /** `sha256:abc…` as the specification makes a tag of it. */
-function tagOf(digest: string): string {
+export function referrersTag(digest: string): string {
   return digest.replace(':', '-');
 }

@@ -11,6 +11,7 @@ import { AppOperations } from '../deploy/app-operations.ts';
 import { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
 import { deploy, type OpenTree } from '../deploy/deploy.ts';
 import { Downloads } from '../deploy/download.ts';
+import { ImageUse } from '../deploy/image-use.ts';
 import { Pushes } from '../deploy/pushes.ts';
 import { BuildQueue } from '../deploy/queue.ts';
 import type { ReceiveLimits } from '../deploy/received-file.ts';
@@ -164,6 +165,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     tidyLater: (app) => tidy(app),
   });
   const pusherProgram = sshProgram(config);
+  const imageUse = new ImageUse();
   const queue = new BuildQueue({
     store,
     logs,
@@ -174,6 +176,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
           store,
           addresses,
           rollouts,
+          imageUse,
           builder: { build: (request) => builders[request.plan.kind].build(request) },
           openSource: async (app, source, abort) => {
             if (source.kind === 'commit') return await repositories.openTree(app, source.sha, abort);

@@ -12,6 +12,7 @@ interface Row {
   note: string | null;
   state: BuildState;
   stage: Stage | null;
+  stages: string;
   no_cache: number;
   pushed_by: string;
   reason: string | null;
@@ -120,11 +121,18 @@ export class Builds {
 
   /** Back to waiting, after the server's death interrupted it. */
   requeue(id: number): void {
-    this.#db.prepare("UPDATE builds SET state = 'waiting', stage = NULL, started_at = NULL WHERE id = ?").run(id);
+    this.#db
+      .prepare("UPDATE builds SET state = 'waiting', stage = NULL, stages = '[]', started_at = NULL WHERE id = ?")
+      .run(id);
   }
 
   setStage(id: number, stage: Stage): void {
-    this.#db.prepare('UPDATE builds SET stage = ? WHERE id = ?').run(stage, id);
+    this.#db
+      .prepare(
+        `UPDATE builds SET stage = @stage, stages = json_insert(stages, '$[#]', json_object('stage', @stage, 'at', @now))
+         WHERE id = @id`,
+      )
+      .run({ id, stage, now: Date.now() });
   }
 
   setRelease(id: number, release: number): void {
@@ -160,6 +168,7 @@ function toBuild(row: Row | undefined): Build | undefined {
       note: row.note ?? undefined,
       state: row.state,
       stage: row.stage ?? undefined,
+      stages: JSON.parse(row.stages) as Build['stages'],
       noCache: row.no_cache === 1,
       by: row.pushed_by,
       reason: row.reason ?? undefined,

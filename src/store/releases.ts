@@ -1,3 +1,4 @@
+import type { KeepRules } from '../domain/keep.ts';
 import type { Process } from '../domain/process.ts';
 import type { Release, ReleaseCause, ReleaseService, ReleaseState } from '../domain/release.ts';
 import type { Source } from '../domain/source.ts';
@@ -16,6 +17,7 @@ interface Row {
   build_id: number | null;
   target: string;
   domains: string;
+  keep: string;
   config: string;
   made_by: string;
   created_at: number;
@@ -32,8 +34,9 @@ interface ServiceRow {
   release_command: string | null;
 }
 
-export type NewRelease = Omit<Release, 'id' | 'app' | 'number' | 'state' | 'createdAt' | 'note'> & {
+export type NewRelease = Omit<Release, 'id' | 'app' | 'number' | 'state' | 'createdAt' | 'note' | 'keep'> & {
   note?: string | undefined;
+  keep?: Partial<KeepRules>;
 };
 
 const SELECT = 'SELECT r.*, a.name AS app FROM releases r JOIN apps a ON a.id = r.app_id';
@@ -50,9 +53,9 @@ export class Releases {
     return this.#db.transaction(() => {
       const { lastInsertRowid } = this.#db
         .prepare(
-          `INSERT INTO releases (app_id, number, state, cause, source, note, from_number, build_id, target, domains, config, made_by, created_at)
+          `INSERT INTO releases (app_id, number, state, cause, source, note, from_number, build_id, target, domains, keep, config, made_by, created_at)
            VALUES (@appId, (SELECT coalesce(max(number), 0) + 1 FROM releases WHERE app_id = @appId),
-                   'pending', @cause, @source, @note, @fromNumber, @buildId, @target, @domains, @config, @by, @now)`,
+                   'pending', @cause, @source, @note, @fromNumber, @buildId, @target, @domains, @keep, @config, @by, @now)`,
         )
         .run({
           appId: release.appId,
@@ -63,6 +66,7 @@ export class Releases {
           buildId: release.buildId ?? null,
           target: release.target,
           domains: JSON.stringify(release.domains),
+          keep: JSON.stringify(release.keep ?? {}),
           config: JSON.stringify(release.config),
           by: release.by,
           now: Date.now(),
@@ -118,6 +122,13 @@ export class Releases {
     this.#db.prepare("UPDATE releases SET state = 'failed' WHERE id = ? AND state = 'pending'").run(release.id);
   }
 
+  /** The release can never run again: its images are about to be removed. Its config values, which are secret, go with them. */
+  setGone(release: Pick<Release, 'id'>): void {
+    this.#db
+      .prepare("UPDATE releases SET state = 'gone', config = '{}' WHERE id = ? AND state IN ('past', 'failed')")
+      .run(release.id);
+  }
+
   #addService(releaseId: number, service: ReleaseService): void {
     this.#db
       .prepare(
@@ -157,6 +168,7 @@ export class Releases {
       buildId: row.build_id ?? undefined,
       target: row.target,
       domains: JSON.parse(row.domains) as string[],
+      keep: JSON.parse(row.keep) as Partial<KeepRules>,
       services: services.map(toService),
       config: JSON.parse(row.config) as Record<string, string>,
       by: row.made_by,

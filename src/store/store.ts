@@ -5,6 +5,7 @@ import { Config } from './config.ts';
 import type { Sqlite } from './database.ts';
 import { Domains } from './domains.ts';
 import { Formation } from './formation.ts';
+import { Images } from './images.ts';
 import { Keys } from './keys.ts';
 import { InstancePorts } from './ports.ts';
 import { Releases } from './releases.ts';
@@ -22,6 +23,7 @@ export class Store {
   readonly domains: Domains;
   readonly changes: Changes;
   readonly tokens: Tokens;
+  readonly images: Images;
   readonly #db: Sqlite;
 
   constructor(db: Sqlite) {
@@ -35,6 +37,7 @@ export class Store {
     this.ports = new InstancePorts(db);
     this.domains = new Domains(db);
     this.changes = new Changes(db);
+    this.images = new Images(db);
     this.tokens = new Tokens(db);
   }
 

@@ -30,6 +30,7 @@ function newRelease(appId: number) {
     services: [service],
     target: 'docker',
     domains: [],
+    keep: { days: 7 },
     config: { SECRET: 'x' },
     by: 'me',
   };
