@@ -147,5 +147,8 @@ export function explainPush(registry: string, message: string): DinpError {
       detail: said,
     });
   }
-  return new DinpError('unavailable', `The image could not be pushed to ${registry}: ${said}`);
+  const isItsOwn = /HTTP status: 5\d\d/.test(message);
+  return new DinpError('unavailable', `The image could not be pushed to ${registry}: ${said}`, {
+    ...(isItsOwn ? { hint: 'Its own log says why; a full disk is the usual reason.' } : {}),
+  });
 }

@@ -161,7 +161,8 @@ export class RegistryConnection {
     const json = parseJson(text) as { errors?: { code?: string; message?: string; detail?: unknown }[] } | undefined;
     const first = json?.errors?.[0];
     const said = printable(first?.message ?? text.slice(0, 200)).trim();
-    if (/no space left/i.test(text) || response.statusCode === 507) {
+    // The reference registry sends the number of its error: 28 is ENOSPC.
+    if (/no space left|"Err":28\b/i.test(text) || response.statusCode === 507) {
       return new DinpError('unavailable', `The disk of the registry ${this.address} is full.`, {
         hint: 'Free space there, then push again.',
       });

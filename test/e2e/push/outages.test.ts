@@ -153,7 +153,10 @@ describe('a push fails with a clear error, the old release serves, and the next 
     server.registryDisk!.fill();
     const push = await me.push();
     assert.equal(push.status, 1, push.output);
-    assert.match(push.output, /\n ! {5}Build #2 of shop failed in stage build: [^\n]*127\.0\.0\.1:PORT/);
+    assert.match(
+      push.output,
+      /\n ! {5}Build #2 of shop failed in stage build: The disk of the registry 127\.0\.0\.1:PORT is full\./,
+    );
     assert.deepEqual(await server.curl(me.app), { status: 200, body: 'one\n' });
     server.registryDisk!.empty();
     await mended(server, me);

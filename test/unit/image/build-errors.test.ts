@@ -78,6 +78,7 @@ describe('why an image could not be fetched or pushed', () => {
       pull('pull access denied for x, repository does not exist or may require docker login'),
       /without a password/,
     );
+    assert.match(explainPush('r', 'received unexpected HTTP status: 500 Internal Server Error').hint ?? '', /disk/);
     assert.equal(explainPush('r', 'unauthorized: authentication required').code, 'denied');
     assert.equal(
       explainPush('r', 'Get "https://r/v2/": http: server gave HTTP response to HTTPS client').code,
