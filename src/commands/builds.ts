@@ -44,7 +44,8 @@ export function defineBuilds(program: Command, bind: Bind): void {
     .action(bind(cancel));
 }
 
-function view(build: Build): object {
+/** A build as programs read it. */
+export function buildView(build: Build): object {
   return {
     number: build.number,
     sha: build.source.kind === 'commit' ? build.source.sha : null,
@@ -88,7 +89,7 @@ async function list(call: Call, name: string, options: { n: number; json?: boole
   const app = findApp(call, name);
   await printRows(call, call.store.builds.list(app.id, options.n), {
     json: options.json,
-    view,
+    view: buildView,
     columns: [
       { title: 'BUILD', value: (build) => String(build.number), right: true },
       { title: 'SOURCE', value: (build) => shortSource(build.source), shrink: true },
@@ -105,7 +106,7 @@ async function list(call: Call, name: string, options: { n: number; json?: boole
 async function show(call: Call, name: string, number: string | undefined, options: { json?: boolean }): Promise<void> {
   const app = findApp(call, name);
   const build = findBuild(call, app, number);
-  if (options.json) return printJson(call, view(build));
+  if (options.json) return printJson(call, buildView(build));
   await call.out.stdout(
     renderFields({
       Build: `${build.number} of ${app.name}`,

@@ -93,7 +93,7 @@ export class Downloads {
     if (statusCode !== 200) throw badStatus(url, statusCode);
     const { maxSize } = this.#parts.uploads;
     if (Number(headers['content-length'] ?? 0) > maxSize) {
-      throw new DinpError('refused', `${shownUrl(url)} is larger than the ${maxSize} bytes that are taken.`, {
+      throw new DinpError('too-large', `${shownUrl(url)} is larger than the ${maxSize} bytes that are taken.`, {
         hint: "The operator can raise uploads.maxSize in the server's config.",
       });
     }

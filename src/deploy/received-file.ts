@@ -28,7 +28,7 @@ export interface ReceiveOptions extends ReceiveLimits {
 
 /**
  * Writes a stream to a new file and hashes it on the way; the file is synced when this resolves. Whatever fails leaves no file.
- * @throws DinpError refused when it is empty, too large or has another checksum; timeout; canceled; unavailable when the disk takes
+ * @throws DinpError too-large; refused when it is empty or has another checksum; timeout; canceled; unavailable when the disk takes
  * no more
  */
 export async function receiveFile(
@@ -83,7 +83,7 @@ export async function appendStream(
 }
 
 export function tooLarge(maxSize: number): DinpError {
-  return new DinpError('refused', `it is larger than ${formatSize(maxSize)}.`, {
+  return new DinpError('too-large', `it is larger than ${formatSize(maxSize)}.`, {
     hint: "The operator can raise uploads.maxSize in the server's config.",
   });
 }

@@ -4,6 +4,7 @@ export type ErrorCode =
   | 'not-found'
   | 'exists'
   | 'denied'
+  | 'too-large'
   | 'refused' // what was found in the commit or the request cannot be deployed
   | 'build-failed'
   | 'start-failed'

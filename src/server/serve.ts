@@ -12,6 +12,7 @@ import { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
 import { deploy, type OpenTree } from '../deploy/deploy.ts';
 import { Downloads } from '../deploy/download.ts';
 import { ImageUse } from '../deploy/image-use.ts';
+import { PartialUploads } from '../deploy/partial-uploads.ts';
 import { Pushes } from '../deploy/pushes.ts';
 import { BuildQueue } from '../deploy/queue.ts';
 import type { ReceiveLimits } from '../deploy/received-file.ts';
@@ -48,8 +49,11 @@ import { ensureServerId } from '../store/meta.ts';
 import { Store } from '../store/store.ts';
 import { RunUnits } from '../unit/run-unit.ts';
 import { verifyUnits } from '../unit/verify.ts';
+import { Api } from '../web/api.ts';
+import { type OpenWeb, openWeb } from '../web/server.ts';
+import { UploadSlots } from '../web/slots.ts';
 import { ArtifactSources } from './artifact-sources.ts';
-import { loadConfig, parseConfigDuration, parsePortRange, type ServerConfig } from './config.ts';
+import { loadConfig, parseConfigDuration, parseListen, parsePortRange, type ServerConfig } from './config.ts';
 import { Control } from './control.ts';
 import { listenForCommands } from './control-socket.ts';
 import { dataPaths, lockDataFolder } from './data-folder.ts';
@@ -80,12 +84,16 @@ export async function serve(options: ServeOptions): Promise<void> {
   await recover(server.recovery);
   const socket = await listenForCommands(dataPaths(config.data).socket, server.control, server.onError);
   const door = await openDoor(config, server, log);
-  log.info({ ssh: door.port, hostKey: door.hostKey.fingerprint, nativeCrypto: door.nativeCrypto }, 'server started');
+  const web = await openWebDoor(config, server);
+  log.info(
+    { ssh: door.port, hostKey: door.hostKey.fingerprint, nativeCrypto: door.nativeCrypto, web: web?.port },
+    'server started',
+  );
   convergeApps(server.recovery, server.store.apps.list()).catch(server.onError);
   const signal = await nextSignal();
   log.info({ signal }, 'server stopping');
   server.queue.close();
-  await door.close();
+  await Promise.all([door.close(), web?.close()]);
   socket.close();
   server.store.close();
   log.info('server stopped');
@@ -282,6 +290,17 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     log,
     pusherProgram,
   });
+  const api = new Api({
+    store,
+    artifacts: artifactDeploys,
+    uploads,
+    partials: new PartialUploads(paths.partialUploads, receiveLimits(config)),
+    slots: new UploadSlots(config.web.uploads),
+    buildLogs: logs,
+    watchBuild: (build, watcher) => pushes.watchTurn(build, watcher),
+    addresses: (app) => operations.addresses(app),
+    log,
+  });
   const recovery = {
     store,
     queue,
@@ -293,7 +312,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     sweepUploads: () => uploads.sweep(store.apps.list()),
     report,
   };
-  return { store, queue, control, recovery, repositories, onError };
+  return { store, queue, control, api, recovery, repositories, onError };
 }
 
 async function openDoor(config: ServerConfig, server: ServerParts, log: ServerLog) {
@@ -315,6 +334,18 @@ async function openDoor(config: ServerConfig, server: ServerParts, log: ServerLo
     },
     log: (level, message, fields) => log[level](fields ?? {}, message),
   });
+}
+
+/** Listens for HTTP where the config says so. @throws DinpError unavailable */
+async function openWebDoor(config: ServerConfig, { api }: ServerParts): Promise<OpenWeb | undefined> {
+  const { listen } = config.web;
+  if (listen === undefined) return undefined;
+  const settings = { ...parseListen(listen)!, requestMs: parseConfigDuration(config.uploads.timeout) };
+  try {
+    return await openWeb(settings, (req, res) => api.handle(req, res));
+  } catch (cause) {
+    throw new DinpError('unavailable', `web.listen ${listen} cannot be had: ${(cause as Error).message}.`, { cause });
+  }
 }
 
 /** How people without the `dinp` program call its commands. */
