@@ -14,6 +14,7 @@ export interface DataPaths {
   environment: string;
   uploads: string;
   partialUploads: string;
+  compileCache: string;
 }
 
 export function dataPaths(data: string): DataPaths {
@@ -27,6 +28,7 @@ export function dataPaths(data: string): DataPaths {
     environment: join(data, 'environment'),
     uploads: join(data, 'uploads'),
     partialUploads: join(data, 'uploads', 'partial'),
+    compileCache: join(data, 'compile-cache'),
   };
 }
 

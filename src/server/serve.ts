@@ -323,6 +323,7 @@ async function openDoor(config: ServerConfig, server: ServerParts, log: ServerLo
     user,
     program: sshProgram(config),
     hostKeyPath: dataPaths(config.data).hostKey,
+    compileCache: dataPaths(config.data).compileCache,
     git: { git: findProgram('git'), hooks: join(PACKAGE, 'hooks'), maxPackBytes: MAX_PACK_BYTES },
     ...(workers === undefined ? {} : { workers }),
     onWorker: (link) => respond(link, server.control, server.onError),

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { createServer, type Server, type Socket } from 'node:net';
 import ssh2, { type ServerConfig } from 'ssh2';
 import { Connection } from './connection.ts';
@@ -44,7 +45,11 @@ function listen(settings: WorkerSettings, handle: unknown): void {
   listener.on('error', (error: NodeJS.ErrnoException) => {
     link.send({ type: 'listen-error', code: error.code ?? error.message });
   });
-  listener.listen(handle as Server, BACKLOG, () => link.send({ type: 'listening' }));
+  listener.listen(handle as Server, BACKLOG, () => {
+    link.send({ type: 'listening' });
+    // Else it is written at the end only, which a worker that is killed never sees.
+    flushCompileCache();
+  });
 }
 
 function sshServer(settings: WorkerSettings): unknown {
