@@ -25,7 +25,7 @@ export interface DeployParts {
   addresses: Addresses;
   rollouts: Rollouts;
   builder: ImageBuilder;
-  /** Keeps clean-up away from repositories while builds work in them. */
+  /** Keeps clean-up away from an app's images while a build works with them. */
   imageUse: ImageUse;
   /** The files of a commit or an upload; an image by address has none. */
   openSource(app: string, source: Source, signal: AbortSignal): Promise<OpenTree>;
@@ -60,6 +60,8 @@ export async function deploy(
   const app = parts.store.apps.findById(build.appId)!;
   try {
     await using scope = new AsyncDisposableStack();
+    // Until the release has an end: what is found in the registry now must be there when it starts.
+    scope.use(await parts.imageUse.use(app.name));
     const tree = await run.stage('checkout', `Reading ${shortSource(build.source)} of ${app.name}`, async (signal) =>
       scope.use(await parts.openSource(app.name, build.source, signal)),
     );
@@ -68,7 +70,7 @@ export async function deploy(
     );
     run.setTimeout(longestTimeout(plan) ?? parts.defaultTimeoutMs);
     const images = await run.stage('build', 'Making the image', (signal) =>
-      buildImages(parts, build, plan, { output, scope, signal }),
+      buildImages(parts, build, plan, output, signal),
     );
     const release = await run.stage('release', 'Recording the release', () =>
       recordRelease(parts, build, plan, images, output),
@@ -176,16 +178,14 @@ async function buildImages(
   parts: DeployParts,
   build: Build,
   plan: DeployPlan,
-  { output, scope, signal }: { output: BuildOutput; scope: AsyncDisposableStack; signal: AbortSignal },
+  output: BuildOutput,
+  signal: AbortSignal,
 ): Promise<Map<ServicePlan, BuiltImage>> {
   const images = new Map<ServicePlan, BuiltImage>();
   for (const service of plan.services) {
-    const repository = service.repository ?? (service.name === build.app ? build.app : `${build.app}/${service.name}`);
-    // Until the release has an end: what is found in the registry now must be there when it starts.
-    scope.use(await parts.imageUse.use(repository));
     const image = await parts.builder.build({
       app: build.app,
-      repository,
+      repository: service.repository ?? (service.name === build.app ? build.app : `${build.app}/${service.name}`),
       tag: sourceTag(build.source),
       revision: commitOf(build.source),
       branch: branchOf(build.source),
@@ -197,10 +197,10 @@ async function buildImages(
       onOutput: (text) => output.raw(text),
       signal,
     });
+    parts.store.images.add(madeImage(build, service, image));
     output.line(
       `${image.reused ? 'Unchanged, reusing' : 'Pushed'} ${image.ref.repository}@${image.ref.digest.slice(0, 19)}`,
     );
-    parts.store.images.add(madeImage(build, service, image));
     images.set(service, image);
   }
   return images;
@@ -235,6 +235,8 @@ function describeRecipe(plan: ImagePlan): string {
       return `${plan.artifact} over ${plan.base}`;
     case 'image':
       return `copy of ${plan.reference}`;
+    case 'kept':
+      return 'compiled before';
   }
 }
 
@@ -298,12 +300,12 @@ function releaseService(build: Build, plan: ServicePlan, image: BuiltImage): Rel
   };
 }
 
-function commitOf(source: Source): string | undefined {
-  return source.kind === 'commit' ? source.sha : undefined;
-}
-
 function branchOf(source: Source): string | undefined {
   return source.kind === 'commit' ? source.ref.replace('refs/heads/', '') : undefined;
+}
+
+function commitOf(source: Source): string | undefined {
+  return source.kind === 'commit' ? source.sha : undefined;
 }
 
 /** Only `web` listens without saying so: on the port its image EXPOSEs, or 8080. */

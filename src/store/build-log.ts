@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { closeSync, createReadStream, existsSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, createReadStream, existsSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
@@ -80,6 +80,16 @@ export class BuildLogs {
   /** The log as far as it is written; nothing where there is none. */
   read(buildId: number): AsyncGenerator<Buffer> {
     return this.#read(buildId, 0);
+  }
+
+  /** Whether there is a log of the build, be it empty. */
+  has(buildId: number): boolean {
+    return existsSync(this.#file(buildId));
+  }
+
+  /** Bytes of a build's log on disk. */
+  size(buildId: number): number {
+    return statSync(this.#file(buildId), { throwIfNoEntry: false })?.size ?? 0;
   }
 
   remove(buildId: number): void {
