@@ -42,13 +42,13 @@ export function readArtifactName(text: string | undefined, isImage: boolean): Ar
 }
 
 function isImageReference(text: string): boolean {
-  const [first = '', ...rest] = text.replace(/@.*$/s, '').split('/');
-  const tagged = /:[^/]*$/.test(text.replace(/@.*$/s, '')) || text.includes('@sha256:');
-  if (!tagged && FILE_ENDING.test(text)) return false;
-  const host = rest.length > 0 && (first.includes('.') || first.includes(':') || first === 'localhost');
+  const named = text.replace(/@.*$/s, '');
+  const [first = '', ...rest] = named.split('/');
+  const tagged = /:[^/]*$/.test(named) || text.includes('@sha256:');
+  const registry = rest.length > 0 && (first.includes(':') || first === 'localhost');
   if (!isParsed(text)) return false;
-  if (tagged || (host && (first.includes(':') || first === 'localhost'))) return true;
-  if (!host) return false;
+  if (tagged || registry) return true;
+  if (rest.length === 0 || !first.includes('.') || FILE_ENDING.test(text)) return false;
   const shown = printable(text);
   throw new DinpError('usage', `"${shown}" may be a file or an image.`, {
     hint: `For the file:   dinp deploy APP ./${shown}\nFor the image:  dinp deploy APP --image ${shown}`,
