@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import type { CompilePlan } from '../domain/compile-plan.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { Tree } from '../domain/tree.ts';
@@ -23,7 +24,7 @@ export async function planCompile(
   const watch = watchIds(tree, manifest, [tree.treeId(dir)!]);
   return {
     image: builder.image,
-    workdir: builder.workdir ?? DEFAULT_WORKDIR,
+    workdir: workdirOf(builder.workdir ?? DEFAULT_WORKDIR),
     sources,
     dir: dirInSources(dir, sources),
     commands: (['build', 'test'] as const).flatMap((script) =>
@@ -58,6 +59,15 @@ export function withAskedDockerfile(output: Tree, { manifest, folder }: Intent):
     { at: '.', tree: output },
     { at: '.', tree: alone },
   ]);
+}
+
+/** @throws DinpError refused for folders that are the system's or the cache's */
+function workdirOf(path: string): string {
+  const workdir = posix.normalize(path).replace(/\/$/, '');
+  if (workdir !== '' && !/^\/(?:cache|proc|sys|dev)(?:\/|$)/.test(workdir)) return workdir;
+  throw new DinpError('refused', `dinp.yml says builder.workdir: ${path}, a folder that no sources can be put in.`, {
+    hint: 'Leave it out (it is /src then), or name a folder of its own such as /work.',
+  });
 }
 
 function dirInSources(dir: string, sources: string): string {

@@ -1,4 +1,5 @@
 import type { Build, Stage } from '../domain/build.ts';
+import type { Compiled, CompilePlan } from '../domain/compile-plan.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { DeployPlan, ImagePlan, ServicePlan } from '../domain/plan.ts';
 import type { Process } from '../domain/process.ts';
@@ -10,6 +11,7 @@ import { branchTag } from '../image/image-name.ts';
 import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
 import type { BuildOutput } from './build-output.ts';
+import type { Compiler } from './compile.ts';
 import type { ImageUse } from './image-use.ts';
 import type { Rollouts } from './rollout.ts';
 
@@ -29,13 +31,20 @@ export interface DeployParts {
   imageUse: ImageUse;
   /** The files of a commit or an upload; an image by address has none. */
   openSource(app: string, source: Source, signal: AbortSignal): Promise<OpenTree>;
-  /** @param scope closes what the plan's trees are read from */
+  /** What a builder must compile before there can be a plan; undefined where there is none. */
+  planCompile(tree: Tree, app: string, source: Source): Promise<CompilePlan | undefined>;
+  compiler: Compiler;
+  /**
+   * @param scope closes what the plan's trees are read from
+   * @param compiled what the builder has made, where there is one
+   */
   planDeploy(
     tree: Tree,
     app: string,
     source: Source,
     scope: AsyncDisposableStack,
     signal: AbortSignal,
+    compiled?: Compiled,
   ): Promise<DeployPlan>;
   /** The name of a target, the server's own where none is named. @throws DinpError config for one that this server does not have */
   checkTarget(name: string | undefined): string;
@@ -65,10 +74,15 @@ export async function deploy(
     const tree = await run.stage('checkout', `Reading ${shortSource(build.source)} of ${app.name}`, async (signal) =>
       scope.use(await parts.openSource(app.name, build.source, signal)),
     );
-    const plan = await run.stage('detect', 'Looking for what to deploy', (signal) =>
-      detect(parts, build, tree, scope, output, signal),
+    const found = await run.stage('detect', 'Looking for what to deploy', (signal) =>
+      detect(parts, build, tree, { output, scope, signal }),
     );
-    run.setTimeout(longestTimeout(plan) ?? parts.defaultTimeoutMs);
+    run.setTimeout(longestTimeout(found) ?? parts.defaultTimeoutMs);
+    const plan = isPlan(found)
+      ? found
+      : await run.stage('compile', `Building in ${found.image}`, (signal) =>
+          compile(parts, build, tree, found, { output, scope, signal }),
+        );
     const images = await run.stage('build', 'Making the image', (signal) =>
       buildImages(parts, build, plan, output, signal),
     );
@@ -84,6 +98,14 @@ export async function deploy(
   } finally {
     run.end();
   }
+}
+
+/** What a stage works with besides values. */
+interface Surroundings {
+  output: BuildOutput;
+  /** Closes what a later stage still reads. */
+  scope: AsyncDisposableStack;
+  signal: AbortSignal;
 }
 
 /** Runs stages under one time limit, and says which stage ran out of it. */
@@ -164,14 +186,36 @@ async function detect(
   parts: DeployParts,
   build: Build,
   tree: Tree,
-  scope: AsyncDisposableStack,
-  output: BuildOutput,
-  signal: AbortSignal,
-): Promise<DeployPlan> {
-  const plan = await parts.planDeploy(tree, build.app, build.source, scope, signal);
+  { output, scope, signal }: Surroundings,
+): Promise<DeployPlan | CompilePlan> {
+  const builder = await parts.planCompile(tree, build.app, build.source);
+  if (builder === undefined) return told(await parts.planDeploy(tree, build.app, build.source, scope, signal), output);
+  output.line(`Found a builder in dinp.yml: ${builder.image}`);
+  return builder;
+}
+
+function told(plan: DeployPlan, output: BuildOutput): DeployPlan {
   for (const note of plan.notes) output.line(note);
   for (const service of plan.services) output.line(`Found ${service.found}`);
   return plan;
+}
+
+function isPlan(found: DeployPlan | CompilePlan): found is DeployPlan {
+  return 'services' in found;
+}
+
+/** Has the builder compile, and looks at what it left as if that had been pushed. */
+async function compile(
+  parts: DeployParts,
+  build: Build,
+  tree: Tree,
+  plan: CompilePlan,
+  { output, scope, signal }: Surroundings,
+): Promise<DeployPlan> {
+  const repository = repositoryOf(build, { name: build.app, repository: plan.repository });
+  const { compiled, key } = await parts.compiler.compile({ build, plan, tree, repository, output, scope, signal });
+  const planned = await parts.planDeploy(tree, build.app, build.source, scope, signal, compiled);
+  return told({ ...planned, services: planned.services.map((each) => ({ ...each, compileKey: key })) }, output);
 }
 
 async function buildImages(
@@ -185,7 +229,7 @@ async function buildImages(
   for (const service of plan.services) {
     const image = await parts.builder.build({
       app: build.app,
-      repository: service.repository ?? (service.name === build.app ? build.app : `${build.app}/${service.name}`),
+      repository: repositoryOf(build, service),
       tag: sourceTag(build.source),
       revision: commitOf(build.source),
       branch: branchOf(build.source),
@@ -197,6 +241,12 @@ async function buildImages(
       onOutput: (text) => output.raw(text),
       signal,
     });
+    if (service.compileKey !== undefined && service.image.kind !== 'kept')
+      await parts.compiler.remember(
+        { repository: repositoryOf(build, service), digest: image.ref.digest },
+        service.compileKey,
+        signal,
+      );
     parts.store.images.add(madeImage(build, service, image));
     output.line(
       `${image.reused ? 'Unchanged, reusing' : 'Pushed'} ${image.ref.repository}@${image.ref.digest.slice(0, 19)}`,
@@ -204,6 +254,10 @@ async function buildImages(
     images.set(service, image);
   }
   return images;
+}
+
+function repositoryOf(build: Build, { name, repository }: Pick<ServicePlan, 'name' | 'repository'>): string {
+  return repository ?? (name === build.app ? build.app : `${build.app}/${name}`);
 }
 
 /** What clean-up and the image's own record need to know of it. */
@@ -221,6 +275,7 @@ function madeImage(build: Build, service: ServicePlan, image: BuiltImage) {
       `${tag}-${image.contentKey.slice(0, 8)}`,
       `b${build.number}`,
       `key-${image.contentKey}`,
+      ...(service.compileKey === undefined ? [] : [`compiled-${service.compileKey}`]),
       ...(branch === undefined ? [] : [branchTag(branch)]),
     ],
   };
@@ -340,7 +395,8 @@ function announce(parts: DeployParts, build: Build, release: Release, output: Bu
   output.released(['Released', `v${release.number}`, first ? ` ${first}` : ''].join(' ').trimEnd());
 }
 
-function longestTimeout(plan: DeployPlan): number | undefined {
-  const set = plan.services.flatMap((service) => service.timeoutMs ?? []);
+function longestTimeout(found: DeployPlan | CompilePlan): number | undefined {
+  const all = isPlan(found) ? found.services : [found];
+  const set = all.flatMap(({ timeoutMs }) => timeoutMs ?? []);
   return set.length === 0 ? undefined : Math.max(...set);
 }

@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Docker from 'dockerode';
-import { planDeploy } from '../artifact/plan-deploy.ts';
+import type { Download } from '../artifact/manifest-schema.ts';
+import { openOutput } from '../artifact/output-tree.ts';
+import { planCompile } from '../artifact/plan-compile.ts';
+import { planCompiled, planDeploy } from '../artifact/plan-deploy.ts';
 import { planImage } from '../artifact/plan-image.ts';
 import { withProgram } from '../commands/text.ts';
 import { Addresses } from '../deploy/addresses.ts';
@@ -9,6 +12,7 @@ import { AllowedHosts } from '../deploy/allowed-hosts.ts';
 import { AppChanges } from '../deploy/app-changes.ts';
 import { AppOperations } from '../deploy/app-operations.ts';
 import { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
+import { Compiler } from '../deploy/compile.ts';
 import { deploy, type OpenTree } from '../deploy/deploy.ts';
 import { Downloads } from '../deploy/download.ts';
 import { ImageUse } from '../deploy/image-use.ts';
@@ -21,18 +25,20 @@ import { Rollouts } from '../deploy/rollout.ts';
 import { Uploads } from '../deploy/uploads.ts';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
-import type { BaseFacts, ImagePlan } from '../domain/plan.ts';
+import type { ImagePlan } from '../domain/plan.ts';
 import { parseSize } from '../domain/quantities.ts';
-import { shortSource } from '../domain/source.ts';
+import { type Source, shortSource } from '../domain/source.ts';
 import { EMPTY_TREE } from '../domain/tree.ts';
 import { Repositories } from '../git/repositories.ts';
 import { BaseCatalogue } from '../image/bases.ts';
 import type { ImageBuilder } from '../image/builder.ts';
+import { CompiledImages } from '../image/compiled-images.ts';
 import { DirectImageBuilder } from '../image/direct-builder.ts';
 import { ImageEngine } from '../image/engine.ts';
 import { EngineImageBuilder } from '../image/engine-builder.ts';
 import { ImageCopier } from '../image/image-copier.ts';
 import { Registries } from '../image/registries.ts';
+import { ToolchainImages } from '../image/toolchain-images.ts';
 import { CaddyRouter } from '../router/caddy.ts';
 import type { Router } from '../router/router.ts';
 import { DockerTarget } from '../run/docker-target.ts';
@@ -41,6 +47,7 @@ import { waitHealthy } from '../run/health.ts';
 import { LocalHost } from '../run/local-host.ts';
 import { SystemdTarget } from '../run/systemd-target.ts';
 import type { Target } from '../run/target.ts';
+import { Toolchains } from '../run/toolchain.ts';
 import { openFrontDoor } from '../ssh/front-door.ts';
 import { respond } from '../ssh/responder.ts';
 import { BuildLogs } from '../store/build-log.ts';
@@ -122,22 +129,25 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     },
     pullAddress: config.registry.pull,
   });
-  const bases = new BaseCatalogue({ registries, file: config.bases.file });
+  const bases = new BaseCatalogue({ registries, file: config.bases.file, mirrors: config.bases.mirrors });
   const direct = { registries, bases, autoBases: config.bases.auto, platform: `linux/${hostArch()}` };
+  const engineSide = { engine: new ImageEngine(docker), registries, bases, autoBases: config.bases.auto };
+  const compiledImages = new CompiledImages(direct);
   const builders: Record<ImagePlan['kind'], ImageBuilder> = {
     layers: new DirectImageBuilder(direct),
     image: new ImageCopier(direct),
-    dockerfile: new EngineImageBuilder({
-      engine: new ImageEngine(docker),
-      registries,
-      bases,
-      server: serverId,
-      autoBases: config.bases.auto,
-    }),
+    dockerfile: new EngineImageBuilder({ ...engineSide, server: serverId }),
+    kept: compiledImages,
   };
   const uploads = new Uploads(paths.uploads, receiveLimits(config));
   const downloads = new Downloads({ uploads, allowed: new AllowedHosts(config.uploads.allow) });
   const artifacts = new ArtifactSources(uploads, downloads);
+  const compiler = new Compiler({
+    toolchainImages: new ToolchainImages(engineSide),
+    toolchains: new Toolchains(docker, { serverId }),
+    images: compiledImages,
+    openOutput: (tar, what) => openOutput(tar, what, uploads.scratch),
+  });
   const router = config.router.caddy === 'none' ? undefined : createRouter(config);
   const host = new LocalHost();
   const units = new ReleaseUnits(
@@ -190,16 +200,22 @@ function buildServer(config: ServerConfig, log: ServerLog) {
             if (source.kind === 'commit') return await repositories.openTree(app, source.sha, abort);
             return source.kind === 'upload' ? await artifacts.openUpload(store.apps.get(app), source) : NO_FILES;
           },
-          planDeploy: async (tree, app, source, scope, abort) => {
+          compiler,
+          planCompile: async (tree, app, source) =>
+            source.kind === 'image' ? undefined : await planCompile(tree, { app, base: baseAsked(source) }),
+          planDeploy: async (tree, app, source, scope, abort, compiled) => {
             if (source.kind === 'image') return planImage(app, source.reference);
-            return await planDeploy(tree, {
+            const planning = {
               app,
               hostArch: hostArch(),
-              bases: baseFacts(bases),
+              bases: await bases.usableBases(abort),
               scope,
-              base: source.kind === 'upload' ? source.base : undefined,
-              fetchArtifact: (artifact) => artifacts.openDownload(store.apps.get(app), artifact, abort),
-            });
+              base: baseAsked(source),
+              fetchArtifact: (artifact: Download) => artifacts.openDownload(store.apps.get(app), artifact, abort),
+            };
+            return compiled === undefined
+              ? await planDeploy(tree, planning)
+              : await planCompiled(tree, compiled, planning);
           },
           checkTarget: (name) => target(name).name,
           keepCommit: (app, release, sha) => repositories.keepRef(app, release, sha),
@@ -404,8 +420,9 @@ function receiveLimits({ uploads }: ServerConfig): ReceiveLimits {
   };
 }
 
-function baseFacts(bases: BaseCatalogue): Map<string, BaseFacts> {
-  return new Map(bases.list().map(({ name }) => [name, bases.facts(name)!]));
+/** The base that an uploader asked for. */
+function baseAsked(source: Source): string | undefined {
+  return source.kind === 'upload' ? source.base : undefined;
 }
 
 /** Docker's and Go's name of this machine's architecture. */
