@@ -35,7 +35,7 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
   const host = own.host ?? (own.config === undefined ? process.env.DINP_HOST || undefined : undefined);
   const program = `dinp${own.host === undefined ? '' : ` --host ${shellWord(own.host)}`}${own.config === undefined ? '' : ` --config ${shellWord(own.config)}`}`;
   let serve: ServeOptions | undefined;
-  let detect: { what: string; app?: string } | undefined;
+  let detect: ({ what: string } & DetectOptions) | undefined;
   const command = own.command.length === 0 ? ['help'] : own.command;
   const parsed = parseCommand(command, { program, columns: process.stdout.columns }, (tree) =>
     addOwnCommands(tree, {
@@ -49,6 +49,10 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
   );
   if (parsed.kind === 'print') {
     process.stdout.write(parsed.text);
+    return 0;
+  }
+  if (detect?.schema) {
+    process.stdout.write((await import('../artifact/manifest-json-schema.ts')).manifestJsonSchemaText());
     return 0;
   }
   if (detect !== undefined) {
@@ -66,9 +70,14 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
   return await interruptible((signal) => runLocally({ argv: command, input, config, program, signal }));
 }
 
+interface DetectOptions {
+  app?: string;
+  schema?: boolean;
+}
+
 interface OwnCommands {
   serve(options: ServeOptions): void;
-  detect(what: string, options: { app?: string }): void;
+  detect(what: string, options: DetectOptions): void;
 }
 
 /** The commands that run here and not in the server. */
@@ -84,6 +93,7 @@ function addOwnCommands(tree: Command, run: OwnCommands): void {
     .description('what a push of this checkout, a commit or an upload of a file would become; needs no server')
     .argument('[what]', 'a folder, a file such as app.war, or a commit such as HEAD~1', '.')
     .option('--app <name>', 'the app that it would be pushed to')
+    .option('--schema', 'print the JSON Schema of dinp.yml, for editors, and nothing else')
     .action(run.detect);
   tree.addHelpText('after', OWN_HELP);
 }

@@ -7,7 +7,9 @@ import type { Uploads } from '../deploy/uploads.ts';
 import type { App } from '../domain/app.ts';
 import type { Build } from '../domain/build.ts';
 import type { Identity } from '../domain/identity.ts';
+import type { ImageRef } from '../domain/image-ref.ts';
 import type { BaseCatalogue } from '../image/bases.ts';
+import type { InspectedImage } from '../image/inspect-image.ts';
 import type { Target } from '../run/target.ts';
 import type { BuildLogs } from '../store/build-log.ts';
 import type { Store } from '../store/store.ts';
@@ -30,6 +32,8 @@ export interface CommandContext {
   /** Names that `apps set --target` takes, the server's default first. */
   targets: readonly string[];
   targetOf(app: App): Target;
+  /** What the registry has of an image; undefined where it is gone. */
+  inspectImage(image: ImageRef, signal: AbortSignal): Promise<InspectedImage | undefined>;
   bases: Pick<BaseCatalogue, 'list' | 'check' | 'build' | 'sync' | 'load'>;
   repositories: AppRepositories;
   server: ServerInfo;

@@ -10,6 +10,7 @@ import type { Call, CommandContext } from './context.ts';
 import { defineDeploy } from './deploy.ts';
 import { reportError } from './errors.ts';
 import { defineHelp, greet } from './help.ts';
+import { defineImages } from './images.ts';
 import { defineKeys } from './keys.ts';
 import { defineLogs } from './logs.ts';
 import { requireAdmin } from './lookup.ts';
@@ -52,6 +53,7 @@ const DEFAULT_VERBS: Record<string, string> = {
   bases: 'list',
   tokens: 'list',
   units: 'show',
+  images: 'inspect',
 };
 
 /** What people type who come from elsewhere. */
@@ -63,6 +65,7 @@ const HABITS: Record<string, string> = {
   env: 'config',
   base: 'bases',
   unit: 'units',
+  image: 'images',
   volume: 'volumes',
   token: 'tokens',
   upload: 'deploy',
@@ -165,6 +168,7 @@ function buildProgram(
   defineDeploy(program, bind);
   defineBuilds(program, bind);
   defineReleases(program, bind);
+  defineImages(program, bind);
   defineUnits(program, bind);
   program.commandsGroup('What runs:');
   defineProcesses(program, bind);

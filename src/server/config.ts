@@ -84,6 +84,10 @@ const schema = z.strictObject({
     .strictObject({
       file: z.string().optional().describe('your own catalogue of base images; the built-in one otherwise'),
       auto: flag.default(true).describe('build a missing base from Debian packages when a push needs it'),
+      mirrors: z
+        .record(z.string(), z.string())
+        .optional()
+        .describe('{docker.io: host/prefix}: where "bases sync" finds what a hub has'),
     })
     .prefault({}),
   router: z

@@ -25,6 +25,7 @@ import { Rollouts } from '../deploy/rollout.ts';
 import { Uploads } from '../deploy/uploads.ts';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
+import type { ImageRef } from '../domain/image-ref.ts';
 import type { ImagePlan } from '../domain/plan.ts';
 import { parseSize } from '../domain/quantities.ts';
 import { type Source, shortSource } from '../domain/source.ts';
@@ -37,6 +38,8 @@ import { DirectImageBuilder } from '../image/direct-builder.ts';
 import { ImageEngine } from '../image/engine.ts';
 import { EngineImageBuilder } from '../image/engine-builder.ts';
 import { ImageCopier } from '../image/image-copier.ts';
+import { parseImageName } from '../image/image-name.ts';
+import { type InspectedImage, inspectImage } from '../image/inspect-image.ts';
 import { Registries } from '../image/registries.ts';
 import { ToolchainImages } from '../image/toolchain-images.ts';
 import { CaddyRouter } from '../router/caddy.ts';
@@ -288,6 +291,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       targets: [config.target, ...[...targets.keys()].filter((name) => name !== config.target)],
       targetOf: (app: App) => rollouts.liveTarget(app),
       bases,
+      inspectImage: (image, signal) => inspectRelease(registries, image, signal),
       repositories: {
         branches: async (app: App) =>
           (await repositories.listRefs(app.name, 'refs/heads/')).map((ref) => ref.name.slice('refs/heads/'.length)),
@@ -444,4 +448,14 @@ function nextSignal(): Promise<NodeJS.Signals> {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);
   });
+}
+
+/** What our registry has of a release's image, which names the repository by the address that hosts pull from. */
+async function inspectRelease(
+  registries: Registries,
+  image: ImageRef,
+  signal: AbortSignal,
+): Promise<InspectedImage | undefined> {
+  const { repository } = parseImageName(image.repository, registries.own.address);
+  return await inspectImage(registries.own, repository, image.digest, `linux/${hostArch()}`, signal);
 }

@@ -19,6 +19,7 @@ import type { InstanceSpec } from '../../../src/domain/instance.ts';
 import { DEFAULT_HEALTH, type Process } from '../../../src/domain/process.ts';
 import type { Release } from '../../../src/domain/release.ts';
 import type { BaseState } from '../../../src/image/bases.ts';
+import type { InspectedImage } from '../../../src/image/inspect-image.ts';
 import type { ExecStreams, LogLine, LogOptions, Target } from '../../../src/run/target.ts';
 import { BuildLogs } from '../../../src/store/build-log.ts';
 import { openDatabase } from '../../../src/store/database.ts';
@@ -72,6 +73,8 @@ export class Terminal {
   readonly target = new MemoryTarget();
   readonly logged: object[] = [];
   readonly bases: BaseState[] = [];
+  /** What the registry has, by digest. */
+  readonly inspected = new Map<string, InspectedImage>();
   branches: string[] = [];
 
   constructor(context: TestContext) {
@@ -190,6 +193,7 @@ export class Terminal {
           return { digest: `sha256:${name}-${image ?? 'only'}-${Buffer.concat(chunks)}` };
         },
       },
+      inspectImage: async ({ digest }) => this.inspected.get(digest),
       repositories: { branches: async () => this.branches },
       server: {
         version: '1.2.3',
