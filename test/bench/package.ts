@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, readFileSync, symlinkSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
@@ -17,6 +17,7 @@ export function makePackage(parent: string): string {
   cpSync(join(ROOT, 'src'), dist, { recursive: true, filter: (path) => !path.endsWith('.ts') });
   const { files } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: string[] };
   for (const name of [...files.filter((file) => file !== 'dist'), 'package.json', 'node_modules']) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
     symlinkSync(join(ROOT, name), join(folder, name));
   }
   return join(dist, 'cli/main.js');
