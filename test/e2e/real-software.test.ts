@@ -49,7 +49,7 @@ describe('real software is pushed and runs', { concurrency: 2 }, () => {
     const me = await server.client();
     const jar = join(debianPackage('libh2-java'), 'usr/share/java/h2-2.1.214.jar');
     copyFileSync(jar, join(me.folder, 'h2.jar'));
-    const options = '-web -webAllowOthers -webPort $PORT';
+    const options = '-web -webAllowOthers -webPort $PORT -webExternalNames $DINP_APP.localhost';
     const push = await me.commit({ Procfile: `web: java -jar app.jar ${options}\n` }).then(() => me.push());
     assert.equal(push.status, 0, push.output);
     assert.match(push.output, /Found .*h2\.jar/);
