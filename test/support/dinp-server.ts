@@ -69,7 +69,12 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     port: ports.first,
     fill: async (root) => {
       if (options.registryMegabytes !== undefined) registryDisk = mountSmallDisk(root, options.registryMegabytes);
-      await fillWithBases(root, [...SMALL_BASES, ...(options.bases ?? [])]);
+      try {
+        await fillWithBases(root, [...SMALL_BASES, ...(options.bases ?? [])]);
+      } catch (error) {
+        registryDisk?.[Symbol.dispose]();
+        throw error;
+      }
     },
   });
   const caddy = await startCaddy({ port: ports.first + 1 });
