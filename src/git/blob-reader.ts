@@ -25,7 +25,7 @@ export class BlobReader {
 
   /** The first `limit` bytes of a blob. @throws DinpError canceled */
   async head(entry: TreeEntry, limit: number): Promise<Buffer> {
-    if (entry.size <= SMALL) return (await this.#small(entry)).subarray(0, limit);
+    if (entry.size <= SMALL) return Buffer.concat(await this.#small(entry)).subarray(0, limit);
     const chunks: Buffer[] = [];
     let length = 0;
     for await (const chunk of this.#large(entry)) {
@@ -39,7 +39,7 @@ export class BlobReader {
   /** A blob's bytes; what is not consumed is not read. @throws DinpError canceled */
   async *stream(entry: TreeEntry): AsyncGenerator<Buffer> {
     if (entry.size > SMALL) yield* this.#large(entry);
-    else if (entry.size > 0) yield await this.#small(entry);
+    else if (entry.size > 0) yield* await this.#small(entry);
   }
 
   /** The blobs of many entries in turn, small ones asked for before their turn comes. */
@@ -67,7 +67,7 @@ export class BlobReader {
     await Promise.all(processes.map(({ ended }) => ended));
   }
 
-  #small(entry: TreeEntry): Promise<Buffer> {
+  #small(entry: TreeEntry): Promise<Buffer[]> {
     this.#assertOpen();
     this.#batch ??= new BatchProcess(this.#command(['cat-file', '--batch']));
     return this.#batch.read(entry);
@@ -105,17 +105,18 @@ export class BlobReader {
   }
 }
 
-/** A promised blob as a stream of one chunk. A failure shows when its turn comes, and is nobody's if it never does. */
-function later(content: Promise<Buffer>): AsyncIterable<Buffer> {
+/** A promised blob as a stream. A failure shows when its turn comes, and is nobody's if it never does. */
+function later(content: Promise<Buffer[]>): AsyncIterable<Buffer> {
   content.catch(() => {});
   return (async function* () {
-    yield await content;
+    yield* await content;
   })();
 }
 
 interface Waiting {
   entry: TreeEntry;
-  resolve(content: Buffer): void;
+  /** Pieces as they came: joining megabytes takes twice their memory. */
+  resolve(content: Buffer[]): void;
   reject(error: Error): void;
 }
 
@@ -137,7 +138,7 @@ class BatchProcess {
     void this.started.ended.then((status) => this.#fail(gitFailure(command, status, this.started.stderr())));
   }
 
-  read(entry: TreeEntry): Promise<Buffer> {
+  read(entry: TreeEntry): Promise<Buffer[]> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) {
         reject(this.#failure);
@@ -178,13 +179,16 @@ class BatchProcess {
 
   #takeContent(data: Buffer, missing: number): Buffer | undefined {
     const part = data.subarray(0, missing);
-    this.#chunks.push(part);
-    this.#missing = missing - part.length;
-    if (this.#missing > 0) return undefined;
-    const content = Buffer.concat(this.#chunks);
+    const left = missing - part.length;
+    this.#missing = left;
+    // The newline at the end is not the blob's.
+    const content = left === 0 ? part.subarray(0, -1) : part;
+    if (content.length > 0) this.#chunks.push(content);
+    if (left > 0) return undefined;
+    const chunks = this.#chunks;
     this.#chunks = [];
     this.#missing = undefined;
-    this.#waiting.shift()!.resolve(content.subarray(0, -1));
+    this.#waiting.shift()!.resolve(chunks);
     return data.subarray(part.length);
   }
 
