@@ -1,9 +1,11 @@
-import { constants, crc32, deflateRaw } from 'node:zlib';
+import { constants, crc32, createDeflateRaw } from 'node:zlib';
 
 /** What is compressed as one piece. Part of the format: another size gives other bytes. */
 const CHUNK = 1 << 20;
 /** Pieces compressed at the same time: as many as libuv has threads. */
 const AT_ONCE = 4;
+/** How much room compressed bytes are given at a time. */
+const PACKED_CHUNK = 64 * 1024;
 /** Most bytes of one stored block of deflate. */
 const MAX_STORED = 0xffff;
 /** Bits a byte above which compressing is not worth its time: archives, images, random data. */
@@ -24,13 +26,14 @@ const LAST_BLOCK = Buffer.from([0x03, 0x00]);
  */
 export async function* gzip(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   yield HEADER;
-  const packing: Promise<Buffer[]>[] = [];
+  const chunks = new ChunkPool();
+  const packing: Promise<Iterable<Buffer>>[] = [];
   let crc = 0;
   let size = 0;
-  for await (const chunk of inChunks(bytes)) {
+  for await (const chunk of chunks.fill(bytes)) {
     crc = crc32(chunk, crc);
     size += chunk.length;
-    const packed = pack(chunk);
+    const packed = pack(chunk, () => chunks.release(chunk));
     // It is awaited when its turn comes; until then its failure is nobody's.
     packed.catch(() => {});
     packing.push(packed);
@@ -43,47 +46,62 @@ export async function* gzip(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer
   yield Buffer.concat([LAST_BLOCK, trailer]);
 }
 
-/** The same bytes in pieces of exactly 1 MiB, and the rest. */
-async function* inChunks(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let chunk = Buffer.allocUnsafeSlow(CHUNK);
-  let filled = 0;
-  for await (const piece of bytes) {
-    for (let at = 0; at < piece.length; ) {
-      const taken = piece.copy(chunk, filled, at);
-      filled += taken;
-      at += taken;
-      if (filled < CHUNK) continue;
-      yield chunk;
-      chunk = Buffer.allocUnsafeSlow(CHUNK);
-      filled = 0;
+/** Cuts a stream into pieces of exactly 1 MiB, and the rest. Their memory is used again: allocating it anew takes far more of it. */
+class ChunkPool {
+  readonly #free: Buffer[] = [];
+
+  async *fill(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    let chunk = this.#take();
+    let filled = 0;
+    for await (const piece of bytes) {
+      for (let at = 0; at < piece.length; ) {
+        const taken = piece.copy(chunk, filled, at);
+        filled += taken;
+        at += taken;
+        if (filled < CHUNK) continue;
+        yield chunk;
+        chunk = this.#take();
+        filled = 0;
+      }
     }
+    if (filled > 0) yield chunk.subarray(0, filled);
   }
-  if (filled > 0) yield chunk.subarray(0, filled);
+
+  /** Gives a piece back that nobody reads any more. */
+  release(chunk: Buffer): void {
+    if (chunk.length === CHUNK) this.#free.push(chunk);
+  }
+
+  #take(): Buffer {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(CHUNK);
+  }
 }
 
-function pack(chunk: Buffer): Promise<Buffer[]> {
-  return entropy(chunk) > MAX_ENTROPY ? Promise.resolve(store(chunk)) : deflate(chunk);
+/** @param release called when the chunk may be written over */
+function pack(chunk: Buffer, release: () => void): Promise<Iterable<Buffer>> {
+  if (entropy(chunk) > MAX_ENTROPY) return Promise.resolve(store(chunk, release));
+  return deflate(chunk).finally(release);
 }
 
 /** Deflate blocks that end at a byte's edge, so that others can follow. */
-function deflate(chunk: Buffer): Promise<Buffer[]> {
-  return new Promise((resolve, reject) => {
-    const options = { level: 1, finishFlush: constants.Z_SYNC_FLUSH, chunkSize: 128 * 1024 };
-    deflateRaw(chunk, options, (error, packed) => (error === null ? resolve([packed]) : reject(error)));
-  });
+async function deflate(chunk: Buffer): Promise<Buffer[]> {
+  const stream = createDeflateRaw({ level: 1, finishFlush: constants.Z_SYNC_FLUSH, chunkSize: PACKED_CHUNK });
+  stream.end(chunk);
+  return Array.fromAsync(stream as AsyncIterable<Buffer>);
 }
 
-/** Stored blocks (RFC 1951, 3.2.4), none of them the last. */
-function store(chunk: Buffer): Buffer[] {
-  const blocks: Buffer[] = [];
+/** Stored blocks (RFC 1951, 3.2.4), none of them the last, made when they are asked for. */
+function* store(chunk: Buffer, release: () => void): Generator<Buffer> {
   for (let at = 0; at < chunk.length; at += MAX_STORED) {
-    const data = chunk.subarray(at, at + MAX_STORED);
-    const head = Buffer.alloc(5);
-    head.writeUInt16LE(data.length, 1);
-    head.writeUInt16LE(data.length ^ 0xffff, 3);
-    blocks.push(head, data);
+    const length = Math.min(MAX_STORED, chunk.length - at);
+    const block = Buffer.allocUnsafeSlow(5 + length);
+    block[0] = 0;
+    block.writeUInt16LE(length, 1);
+    block.writeUInt16LE(length ^ 0xffff, 3);
+    chunk.copy(block, 5, at, at + length);
+    yield block;
   }
-  return blocks;
+  release();
 }
 
 /** Shannon's entropy of samples spread over a piece, bits a byte. */
