@@ -90,7 +90,10 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
     assert.match(wrong.stderr, /wep/);
     assert.equal((await server.ssh(['scale', me.app, 'web=0'])).status, 0);
     assert.deepEqual(server.containers(me.app), []);
-    assert.equal((await server.curl(me.app)).status, 503);
+    assert.deepEqual(await server.curl(me.app), {
+      status: 503,
+      body: `${me.app} runs no instance of its web process.\n`,
+    });
   });
 
   it('gives config to the app by a new release of the same image; it is in no image and no unit', async () => {
