@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runReleaseCommands } from '../../../src/deploy/release-command.ts';
+import { DinpError } from '../../../src/domain/errors.ts';
 import type { InstanceSpec } from '../../../src/domain/instance.ts';
 import type { Release } from '../../../src/domain/release.ts';
 import type { ExecStreams, Target } from '../../../src/run/target.ts';
@@ -30,9 +31,9 @@ test('pieces of output that end within a line or a character are put together', 
 
 test('a command that fails is an error with its last lines', async () => {
   const { error } = await run(3, Buffer.from('no such ta'), Buffer.from('ble\n'));
-  assert.partialDeepStrictEqual(error, {
-    code: 'start-failed',
-    message: 'the release command of shop ended with status 3: migrate',
-    detail: 'no such table',
-  });
+  assert.ok(error instanceof DinpError);
+  assert.deepEqual(
+    [error.code, error.message, error.detail],
+    ['start-failed', 'the release command of shop ended with status 3: migrate', 'no such table'],
+  );
 });
