@@ -21,6 +21,8 @@ export interface ChangeParts {
   };
   removeUnits(app: string): Promise<void>;
   removeUploads(app: App): void;
+  /** Removes what builders have downloaded for an app of this name. */
+  removeCache(app: string): Promise<void>;
 }
 
 /**
@@ -118,6 +120,7 @@ export class AppChanges {
       await rollouts.removeOthers({ ...store.apps.findById(appId)!, name: from }, [], progress);
       await router?.removeRoute(from);
       await this.#parts.removeUnits(from);
+      await this.#parts.removeCache(from).catch(() => undefined);
     }
     store.changes.end(appId);
   }
@@ -130,6 +133,8 @@ export class AppChanges {
     await rollouts.removeOthers(app, [], progress);
     if (withVolumes) for (const volume of volumes) await rollouts.liveTarget(app).removeVolume(volume);
     await this.#parts.removeUnits(app.name);
+    // Where no engine answers it stays, and no app gets it: a cache knows whose it is.
+    await this.#parts.removeCache(app.name).catch(() => undefined);
     this.#parts.removeUploads(app);
     // Before the row: a repository without one would be taken up by the next app of that name.
     await repositories.remove(app.name).catch(ignoreMissing);

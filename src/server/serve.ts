@@ -145,9 +145,10 @@ function buildServer(config: ServerConfig, log: ServerLog) {
   const uploads = new Uploads(paths.uploads, receiveLimits(config));
   const downloads = new Downloads({ uploads, allowed: new AllowedHosts(config.uploads.allow) });
   const artifacts = new ArtifactSources(uploads, downloads);
+  const toolchains = new Toolchains(docker, { serverId });
   const compiler = new Compiler({
     toolchainImages: new ToolchainImages(engineSide),
-    toolchains: new Toolchains(docker, { serverId }),
+    toolchains,
     images: compiledImages,
     openOutput: (tar, what) => openOutput(tar, what, uploads.scratch),
   });
@@ -245,6 +246,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     router,
     repositories,
     removeUnits: (app) => units.remove(app),
+    removeCache: (app) => toolchains.caches.remove(app),
     removeUploads: (app) => uploads.removeAll(app),
   });
   const tidy = tidier({ rollouts, changes, report }, onError);
