@@ -1,6 +1,9 @@
 import type { Command } from 'commander';
+import type { KeptLog } from '../deploy/build-records.ts';
 import { type Build, isFinished } from '../domain/build.ts';
 import { DinpError } from '../domain/errors.ts';
+import { mayUse } from '../domain/identity.ts';
+import { printable } from '../domain/names.ts';
 import { describeSource, shortSource } from '../domain/source.ts';
 import type { Bind } from './bind.ts';
 import type { Call } from './context.ts';
@@ -8,7 +11,7 @@ import { findApp, findBuild, howToPush, unfinishedBuilds } from './lookup.ts';
 import { parseCount } from './options.ts';
 import { printJson, printRows } from './print.ts';
 import { renderFields } from './table.ts';
-import { ago, cleanLines, iso, span } from './text.ts';
+import { ago, cleanLines, iso, shellLine, span } from './text.ts';
 
 export function defineBuilds(program: Command, bind: Bind): void {
   const builds = program.command('builds').description('attempts to turn commits into releases');
@@ -31,9 +34,10 @@ export function defineBuilds(program: Command, bind: Bind): void {
     .action(bind(show));
   builds
     .command('log')
-    .argument('<app>')
+    .argument('[app]', 'may be left out with --image')
     .argument('[number]', 'the newest where none is given')
-    .description('the output of a build')
+    .description('the output of a build, from the registry where this server has it no more')
+    .option('--image <reference>', 'of the newest build of an image of our registry, such as blog:main')
     .option('-f, --follow', 'go on until the build ends; the exit status is its result')
     .action(bind(log));
   builds
@@ -128,16 +132,45 @@ async function show(call: Call, name: string, number: string | undefined, option
 
 async function log(
   call: Call,
-  name: string,
+  name: string | undefined,
   number: string | undefined,
-  options: { follow?: boolean },
+  options: { follow?: boolean; image?: string },
 ): Promise<number | undefined> {
+  if (options.image !== undefined) return await imageLog(call, options.image, name);
+  if (name === undefined)
+    throw new DinpError('usage', '<app> is missing.', { hint: `Usage:  ${call.program} builds log <app> [number]` });
   const build = findBuild(call, findApp(call, name), number);
-  const chunks = options.follow ? call.buildLogs.follow(build.id, call.out.signal) : call.buildLogs.read(build.id);
-  for await (const lines of cleanLines(chunks)) await call.out.stdout(lines);
+  if (!call.buildLogs.has(build.id)) {
+    await printKept(call, await call.buildRecords.read(build, call.out.signal));
+  } else {
+    await call.out.stderr(`Log of build ${build.number} of ${build.app}, from this server:\n`);
+    const chunks = options.follow ? call.buildLogs.follow(build.id, call.out.signal) : call.buildLogs.read(build.id);
+    for await (const lines of cleanLines(chunks)) await call.out.stdout(lines);
+  }
   if (!options.follow) return undefined;
   const end = call.store.builds.get(build.id).state;
   return end === 'succeeded' ? 0 : 1;
+}
+
+/** The log beside an image: also of a build that this server knows nothing of. */
+async function imageLog(call: Call, reference: string, name: string | undefined): Promise<undefined> {
+  if (name !== undefined)
+    throw new DinpError('usage', 'an app and --image cannot be together.', {
+      hint: `Type only:  ${call.program} builds log --image ${shellLine([reference])}`,
+    });
+  const { repository } = call.buildRecords.takeApart(reference);
+  // Images of an app are named after it, or lie below its name.
+  if (!mayUse(call.identity, repository.split('/')[0]!)) findApp(call, repository.split('/')[0]!);
+  await printKept(call, await call.buildRecords.readImage(reference, call.out.signal));
+}
+
+async function printKept(call: Call, { log: bytes, image, app, build }: KeptLog): Promise<void> {
+  await call.out.stderr(`Log of build ${printable(build)} of ${printable(app)}, from the registry: ${image}\n`);
+  for await (const lines of cleanLines(oneChunk(bytes))) await call.out.stdout(lines);
+}
+
+async function* oneChunk(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
 }
 
 async function cancel(call: Call, name: string, number: string | undefined): Promise<void> {

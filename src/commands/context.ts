@@ -1,4 +1,6 @@
 import type { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
+import type { BuildRecords } from '../deploy/build-records.ts';
+import type { CleanUp } from '../deploy/clean-up.ts';
 import type { Downloads } from '../deploy/download.ts';
 import type { Operations } from '../deploy/operations.ts';
 import type { Watcher } from '../deploy/pushes.ts';
@@ -28,7 +30,10 @@ export interface CommandContext {
   downloads: Pick<Downloads, 'fetch'>;
   /** Shows a build from its place in the queue to its end. Gives 0 when it released. */
   watchBuild(build: Build, watcher: Watcher): Promise<number>;
-  buildLogs: Pick<BuildLogs, 'follow' | 'read'>;
+  buildLogs: Pick<BuildLogs, 'follow' | 'read' | 'has'>;
+  /** Logs that are kept beside images. */
+  buildRecords: Pick<BuildRecords, 'read' | 'readImage' | 'takeApart'>;
+  cleanUp: Pick<CleanUp, 'run'>;
   /** Names that `apps set --target` takes, the server's default first. */
   targets: readonly string[];
   targetOf(app: App): Target;

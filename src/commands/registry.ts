@@ -9,6 +9,7 @@ import { defineConfig } from './config.ts';
 import type { Call, CommandContext } from './context.ts';
 import { defineDeploy } from './deploy.ts';
 import { reportError } from './errors.ts';
+import { defineGc } from './gc.ts';
 import { defineHelp, greet } from './help.ts';
 import { defineImages } from './images.ts';
 import { defineKeys } from './keys.ts';
@@ -83,6 +84,7 @@ const HABITS: Record<string, string> = {
   exec: 'run',
   cancel: 'builds cancel',
   health: 'status',
+  prune: 'gc',
 };
 
 /**
@@ -179,6 +181,7 @@ function buildProgram(
   defineKeys(program, bind);
   defineTokens(program, bind);
   defineBases(program, bind);
+  defineGc(program, bind);
   defineWhoami(program, bind);
   defineHelp(program, bind);
   extend?.(program);

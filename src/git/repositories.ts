@@ -123,6 +123,20 @@ export class Repositories {
     await this.#run(app, ['update-ref', '-d', releaseRef(release)]);
   }
 
+  /** Numbers of the releases whose commits are kept. */
+  async keptReleases(app: string): Promise<number[]> {
+    const refs = await this.listRefs(app, 'refs/dinp/releases');
+    return refs.map(({ name }) => Number(name.slice(name.lastIndexOf('/') + 1))).filter(Number.isSafeInteger);
+  }
+
+  /** Commits that git tags point to, those of the newest tags first. */
+  async taggedCommits(app: string, limit: number): Promise<string[]> {
+    if (limit === 0) return [];
+    const format = '--format=%(if)%(*objectname)%(then)%(*objectname)%(else)%(objectname)%(end)';
+    const args = ['for-each-ref', '--sort=-creatordate', `--count=${limit}`, format, 'refs/tags'];
+    return (await this.#run(app, args)).stdout.split('\n').filter((line) => line !== '');
+  }
+
   /**
    * The commit that a person means by a branch, a tag, or a full or shortened (4 digits or more) commit id.
    * @throws DinpError not-found

@@ -7,21 +7,16 @@ import { referrersTag } from './referrers.ts';
 import type { Descriptor, Manifest, RegistryClient } from './registry.ts';
 import { several } from './several.ts';
 
-/** An image that nothing of this server needs any more. */
-export interface Unneeded {
-  digest: string;
-  /** Tags that builds of this server may have given it; any other tag is somebody else's. */
-  tags: readonly string[];
-}
-
 /** What the registry says of an image that is to go. */
 export interface Removal {
   digest: string;
-  /** undefined: nobody else needs it. */
+  /** What else of the registry needs it (a tag that somebody set), so that it stays; undefined where nothing does. */
   neededBy: string | undefined;
+  /** Another dinp server that built it, too: this one only withdraws its own records, and the other removes it one day. */
+  sharedWith: string | undefined;
   /** Bytes that no image that stays has; undefined where it was not in the registry any more. */
   bytes: number | undefined;
-  /** Logs and the like beside it, ours to remove: all, or (where somebody else needs the image) those of this server. */
+  /** Logs and the like beside it that are to be removed: all, or those of this server where another one shares the image. */
   referrers: Descriptor[];
 }
 
@@ -67,13 +62,14 @@ export class RepositoryCleaner {
 
   /**
    * Finds out what removing images would take, and which of them somebody else needs; changes nothing.
+   * @param unneeded digests of images that nothing of this server needs any more
    * @param staying digests of images of this server that stay
    * @param ownTags every tag that builds of this server may have set in the repository
    * @throws DinpError unavailable, denied
    */
   async look(
     repository: string,
-    unneeded: readonly Unneeded[],
+    unneeded: readonly string[],
     staying: readonly string[],
     ownTags: ReadonlySet<string>,
   ): Promise<RepositoryLook> {
@@ -92,10 +88,10 @@ export class RepositoryCleaner {
     const remaining = await this.#read(repository, [...others]);
     for (const manifest of remaining)
       for (const part of partsOf(manifest).manifests) keptBy.set(part.digest, `the image index ${manifest.digest}`);
-    const found = await several(unneeded, AT_ONCE, undefined, (each) =>
-      this.#lookAt(repository, each.digest, keptBy.get(each.digest)),
+    const found = await several(unneeded, AT_ONCE, undefined, (digest) =>
+      this.#lookAt(repository, digest, keptBy.get(digest)),
     );
-    const stay = found.flatMap(({ manifest, removal }) => (removal.neededBy === undefined ? [] : (manifest ?? [])));
+    const stay = found.flatMap(({ manifest, removal }) => (manifest !== undefined && stays(removal) ? manifest : []));
     const layerTags = tags.filter((tag) => LAYER_TAG.test(tag));
     const blobs = new Set([...remaining, ...stay].flatMap((manifest) => partsOf(manifest).blobs.map((b) => b.digest)));
     const layers = await this.#unusedLayers(repository, layerTags, blobs);
@@ -103,16 +99,17 @@ export class RepositoryCleaner {
   }
 
   /**
-   * Removes an image with all that refers to it; where somebody else needs it, only what this server put beside it.
+   * Removes an image with all that refers to it; where another server shares it, only what this one put beside it.
    * Whatever is gone already is fine.
    */
-  async remove(repository: string, { digest, neededBy, referrers }: Removal): Promise<void> {
+  async remove(repository: string, { digest, neededBy, sharedWith, referrers }: Removal): Promise<void> {
+    if (neededBy !== undefined) return;
     // Entries before the list of them, and all of that before the image: what is interrupted can be found again.
     for (const each of referrers) {
-      if (neededBy !== undefined) await this.#referrers.forget(repository, digest, each.digest);
+      if (sharedWith !== undefined) await this.#referrers.forget(repository, digest, each.digest);
       await this.#registry.deleteManifest(repository, each.digest);
     }
-    if (neededBy !== undefined) return;
+    if (sharedWith !== undefined) return;
     const list = await this.#registry.findManifest(repository, referrersTag(digest));
     if (list !== undefined) await this.#registry.deleteManifest(repository, list.digest);
     await this.#registry.deleteManifest(repository, digest);
@@ -126,16 +123,19 @@ export class RepositoryCleaner {
   async #lookAt(
     repository: string,
     digest: string,
-    keptBy: string | undefined,
+    neededBy: string | undefined,
   ): Promise<{ manifest: Manifest | undefined; removal: Omit<Removal, 'bytes'> }> {
     const manifest = await this.#registry.getManifest(repository, digest);
-    if (manifest === undefined) return { manifest, removal: { digest, neededBy: undefined, referrers: [] } };
+    const nothing = { digest, neededBy, sharedWith: undefined, referrers: [] };
+    if (manifest === undefined || neededBy !== undefined) return { manifest, removal: nothing };
     const referrers = await this.#referrers.list(repository, digest);
-    const server = (each: Descriptor) => each.annotations?.[RECORD_SERVER];
-    const stranger = referrers.map(server).find((id) => id !== undefined && id !== this.#server);
-    const neededBy = keptBy ?? (stranger === undefined ? undefined : `another dinp server (${stranger}) that built it`);
-    const ours = referrers.filter((each) => server(each) === this.#server);
-    return { manifest, removal: { digest, neededBy, referrers: neededBy === undefined ? referrers : ours } };
+    const serverOf = (each: Descriptor) => each.annotations?.[RECORD_SERVER];
+    const sharedWith = referrers.map(serverOf).find((id) => id !== undefined && id !== this.#server);
+    const ours = referrers.filter((each) => serverOf(each) === this.#server);
+    return {
+      manifest,
+      removal: { digest, neededBy, sharedWith, referrers: sharedWith === undefined ? referrers : ours },
+    };
   }
 
   async #unusedLayers(repository: string, tags: string[], blobs: ReadonlySet<string>) {
@@ -166,6 +166,10 @@ function withBytes(
       if (!counted.has(digest)) bytes += size;
       counted.add(digest);
     }
-    return { ...removal, bytes: removal.neededBy === undefined ? bytes : 0 };
+    return { ...removal, bytes: stays(removal) ? 0 : bytes };
   });
+}
+
+function stays({ neededBy, sharedWith }: Pick<Removal, 'neededBy' | 'sharedWith'>): boolean {
+  return neededBy !== undefined || sharedWith !== undefined;
 }

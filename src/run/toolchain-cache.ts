@@ -6,7 +6,7 @@ import { OwnVolumes } from './docker-volumes.ts';
 import { cacheVolume } from './toolchain-options.ts';
 
 /** Says whose a cache is: an app may get the name that another one had. */
-const CACHE_OF = 'dinp.cache-of';
+export const CACHE_OF = 'dinp.cache-of';
 
 /** What package managers have downloaded for each app: a volume an app, which no other app ever gets. */
 export class ToolchainCaches {

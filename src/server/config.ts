@@ -4,6 +4,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { allowedHostProblem } from '../deploy/allowed-hosts.ts';
 import { DinpError } from '../domain/errors.ts';
+import { DEFAULT_KEEP } from '../domain/keep.ts';
 import { nearest } from '../domain/names.ts';
 import { parseSize } from '../domain/quantities.ts';
 
@@ -27,6 +28,7 @@ const hosts = z.preprocess(
   ),
 );
 const flag = z.preprocess((value) => (value === 'true' ? true : value === 'false' ? false : value), z.boolean());
+const count = z.coerce.number().int().min(0).max(1_000_000);
 const auth = z.strictObject({ username: z.string(), password: z.string() });
 
 /** The one schema of the server's config: file, environment and flags all end here, and the sample is made of it. */
@@ -126,6 +128,14 @@ const schema = z.strictObject({
         .optional()
         .describe('where HTTP uploads are taken, such as 127.0.0.1:2280; nowhere if not set'),
       uploads: z.coerce.number().int().min(1).max(64).default(4).describe('uploads over HTTP at once'),
+    })
+    .prefault({}),
+  keep: z
+    .strictObject({
+      branch: count.default(DEFAULT_KEEP.branch).describe('images of how many newest commits of each branch stay'),
+      commits: count.default(DEFAULT_KEEP.commits).describe('of how many newest commits and uploads of an app in all'),
+      tags: count.default(DEFAULT_KEEP.tags).describe('of the commits of how many newest git tags'),
+      days: count.default(DEFAULT_KEEP.days).describe('and everything younger; dinp.yml may say otherwise for its app'),
     })
     .prefault({}),
   log: z

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec } from '../domain/instance.ts';
@@ -37,6 +37,19 @@ export class ReleaseUnits {
       detail: problems.join('\n'),
       hint: `To read them: dinp units show ${release.app} --release ${release.number}`,
     });
+  }
+
+  /** Numbers of the releases that have unit files. */
+  async list(app: string): Promise<number[]> {
+    const names = await readdir(join(this.#folder, app)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [];
+      throw error;
+    });
+    return names.flatMap((name) => /^v(\d+)$/.exec(name)?.[1] ?? []).map(Number);
+  }
+
+  async removeRelease(app: string, release: number): Promise<void> {
+    await rm(join(this.#folder, app, `v${release}`), { recursive: true, force: true });
   }
 
   async remove(app: string): Promise<void> {

@@ -12,6 +12,8 @@ import { AllowedHosts } from '../deploy/allowed-hosts.ts';
 import { AppChanges } from '../deploy/app-changes.ts';
 import { AppOperations } from '../deploy/app-operations.ts';
 import { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
+import { BuildRecords } from '../deploy/build-records.ts';
+import { CleanUp } from '../deploy/clean-up.ts';
 import { Compiler } from '../deploy/compile.ts';
 import { deploy, type OpenTree } from '../deploy/deploy.ts';
 import { Downloads } from '../deploy/download.ts';
@@ -40,10 +42,13 @@ import { EngineImageBuilder } from '../image/engine-builder.ts';
 import { ImageCopier } from '../image/image-copier.ts';
 import { parseImageName } from '../image/image-name.ts';
 import { type InspectedImage, inspectImage } from '../image/inspect-image.ts';
+import { Referrers } from '../image/referrers.ts';
 import { Registries } from '../image/registries.ts';
+import { RepositoryCleaner } from '../image/repository-cleaner.ts';
 import { ToolchainImages } from '../image/toolchain-images.ts';
 import { CaddyRouter } from '../router/caddy.ts';
 import type { Router } from '../router/router.ts';
+import { DockerLeftovers } from '../run/docker-leftovers.ts';
 import { DockerTarget } from '../run/docker-target.ts';
 import { EmitTarget } from '../run/emit-target.ts';
 import { waitHealthy } from '../run/health.ts';
@@ -99,7 +104,9 @@ export async function serve(options: ServeOptions): Promise<void> {
     { ssh: door.port, hostKey: door.hostKey.fingerprint, nativeCrypto: door.nativeCrypto, web: web?.port },
     'server started',
   );
-  convergeApps(server.recovery, server.store.apps.list()).catch(server.onError);
+  convergeApps(server.recovery, server.store.apps.list())
+    .then(() => server.cleanUp.soon(server.store.apps.list().map(({ id }) => id)))
+    .catch(server.onError);
   const signal = await nextSignal();
   log.info({ signal }, 'server stopping');
   server.queue.close();
@@ -236,7 +243,33 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       const { app, id, source, state, release } = build;
       log.info({ app, build: id, source: shortSource(source), state, release, milliseconds }, 'build finished');
       repositories.maintain(app).then((done) => done && log.info({ app }, 'repository repacked'), onError);
+      cleanUp.after(build).catch(onError);
     },
+  });
+  const referrers = new Referrers(registries.own);
+  const buildRecords = new BuildRecords({
+    store,
+    logs,
+    registries,
+    referrers,
+    platform: direct.platform,
+    server: { id: serverId, version: packageVersion() },
+    onFailure: ({ app, id }, err) =>
+      log.warn({ err, app, build: id }, 'could not keep the log beside the image; it is tried again'),
+  });
+  const cleanUp = new CleanUp({
+    store,
+    logs,
+    target,
+    repositories,
+    uploads,
+    units,
+    imageUse,
+    keep: config.keep,
+    records: buildRecords,
+    cleaner: new RepositoryCleaner(registries.own, referrers, serverId),
+    engine: new DockerLeftovers(docker, serverId),
+    report,
   });
   const changes = new AppChanges({
     store,
@@ -290,6 +323,8 @@ function buildServer(config: ServerConfig, log: ServerLog) {
       downloads,
       watchBuild: (build, watcher) => pushes.watchTurn(build, watcher),
       buildLogs: logs,
+      buildRecords,
+      cleanUp,
       targets: [config.target, ...[...targets.keys()].filter((name) => name !== config.target)],
       targetOf: (app: App) => rollouts.liveTarget(app),
       bases,
@@ -334,7 +369,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     sweepUploads: () => uploads.sweep(store.apps.list()),
     report,
   };
-  return { store, queue, control, api, recovery, repositories, onError };
+  return { store, queue, control, api, recovery, cleanUp, repositories, onError };
 }
 
 async function openDoor(config: ServerConfig, server: ServerParts, log: ServerLog) {

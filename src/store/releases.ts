@@ -1,3 +1,4 @@
+import type { ImageRef } from '../domain/image-ref.ts';
 import type { KeepRules } from '../domain/keep.ts';
 import type { Process } from '../domain/process.ts';
 import type { Release, ReleaseCause, ReleaseService, ReleaseState } from '../domain/release.ts';
@@ -96,6 +97,17 @@ export class Releases {
       .prepare<[number], { target: string }>('SELECT DISTINCT target FROM releases WHERE app_id = ?')
       .all(appId)
       .map((row) => row.target);
+  }
+
+  /** Releases of all apps that an image belongs to and that are not gone, oldest first. */
+  listUsing(image: ImageRef): Release[] {
+    return this.#db
+      .prepare<[string, string], Row>(
+        `${SELECT} WHERE r.state <> 'gone' AND r.id IN
+           (SELECT release_id FROM release_services WHERE repository = ? AND digest = ?) ORDER BY r.id`,
+      )
+      .all(image.repository, image.digest)
+      .map((row) => this.#toRelease(row)!);
   }
 
   /** Releases whose rollout has not come to an end; those of a dead server, at start. */

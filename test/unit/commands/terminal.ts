@@ -10,6 +10,8 @@ import { AllowedHosts } from '../../../src/deploy/allowed-hosts.ts';
 import { ArtifactDeploys } from '../../../src/deploy/artifact-deploys.ts';
 import { Downloads } from '../../../src/deploy/download.ts';
 import type { InstanceStatus, Operations } from '../../../src/deploy/operations.ts';
+import type { KeptLog } from '../../../src/deploy/build-records.ts';
+import type { CleanUpReport } from '../../../src/deploy/clean-up.ts';
 import { BuildQueue } from '../../../src/deploy/queue.ts';
 import { Uploads } from '../../../src/deploy/uploads.ts';
 import type { App } from '../../../src/domain/app.ts';
@@ -76,6 +78,9 @@ export class Terminal {
   /** What the registry has, by digest. */
   readonly inspected = new Map<string, InspectedImage>();
   branches: string[] = [];
+  /** What the registry has, by image. */
+  readonly keptLogs = new Map<string, KeptLog>();
+  cleanedUp: CleanUpReport = { untouched: [], removed: [], kept: [], notes: [] };
 
   constructor(context: TestContext) {
     const folder = mkdtempSync(join(tmpdir(), 'dinp-commands-'));
@@ -150,6 +155,12 @@ export class Terminal {
     return printed;
   }
 
+  #keptLog(image: string): KeptLog {
+    const kept = this.keptLogs.get(image);
+    if (kept) return kept;
+    throw new DinpError('not-found', `there is no build's log beside the image ${image}.`);
+  }
+
   /** What a command gets, its output thrown away. */
   context(typed: Typed): CommandContext {
     return {
@@ -159,6 +170,20 @@ export class Terminal {
       operations: this.operations,
       queue: this.queue,
       buildLogs: this.logs,
+      buildRecords: {
+        read: async ({ app, number }) => this.#keptLog(`${app}:b${number}`),
+        readImage: async (reference) => this.#keptLog(reference),
+        takeApart: (reference) => {
+          const [repository = '', name = 'latest'] = reference.split(':');
+          return { repository, name };
+        },
+      },
+      cleanUp: {
+        run: async (isAsked, isDryRun) => {
+          this.operations.calls.push(['gc', this.store.apps.list().filter(isAsked).map(({ name }) => name), isDryRun]);
+          return this.cleanedUp;
+        },
+      },
       artifacts: new ArtifactDeploys({
         store: this.store,
         queue: this.queue,
