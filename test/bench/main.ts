@@ -14,6 +14,7 @@ import { Dinp } from './dinp.ts';
 import { describeMachine, load } from './machine.ts';
 import { makePackage } from './package.ts';
 import { connects } from './parts/connects.ts';
+import { direct } from './parts/direct.ts';
 import { distance } from './parts/distance.ts';
 import { image } from './parts/image.ts';
 import { large } from './parts/large.ts';
@@ -23,7 +24,7 @@ import { type Row, renderTable } from './report.ts';
 import { makeSource } from './source.ts';
 import { Sshd } from './sshd.ts';
 
-const PARTS: Part[] = [push, firstOutput, connects, together, large, distance, image];
+const PARTS: Part[] = [push, firstOutput, connects, together, large, distance, image, direct];
 const PAGE = resolve(import.meta.dirname, '../../docs/benchmarks.md');
 const COMMITS = 400;
 const NO_NATIVE_CRYPTO = `ssh2 runs without its native ciphers here, so that every figure would be wrong.
@@ -102,6 +103,10 @@ the rounds' own ratios, so it need not be the quotient of the two times. Smaller
 - Memory is the peak of the largest process (VmHWM): programs and libraries that processes share count in each.
 - A step is 35 ms or more in which neither side says anything, seen by a proxy that adds nothing. sshd's are delayed
   acknowledgements, in every connection; a busy machine makes a few of its own.
+- Images are made from commits in a bare repository to their tags in a registry. dinp's are two layers over a base that the
+  registry has; docker's are the same folders copied by a Dockerfile over that base, which its engine has, built through the
+  engine's API with the files streamed from git, and pushed. "Compressible" files are machine code. Nothing is written to disk
+  for either side before.
 - "First output" of dinp comes after everything: the hooks, the ref, the build row. sshd's comes from the first hook.
 `;
 }

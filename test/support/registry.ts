@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -22,24 +22,36 @@ export interface TestRegistry extends AsyncDisposable {
 /** bcrypt of "secret", as `htpasswd -nbB pusher secret` makes it. */
 const PUSHER = 'pusher:$2b$05$adcEaY1MQBnM.XyL8z7eduoghNgBBmSyHJ1N8atOzZyo4UEYGE2ZG';
 
-/**
- * Starts Debian's docker-registry. With `password` it lets only `pusher` with the password `secret` in.
- * @param options.port where it listens; any free port if not given
- * @param options.fill fills the folder of its data before it starts
- */
-export async function startRegistry(
-  options: { password?: boolean; port?: number; fill?: (root: string) => Promise<void> } = {},
-): Promise<TestRegistry> {
+export interface TestRegistryOptions {
+  /** Lets only `pusher` with the password `secret` in. */
+  password?: boolean;
+  /** Takes only tokens of a server: its address, and the certificate (PEM file) that signs them. */
+  tokens?: { realm: string; service: string; issuer: string; certificate: string };
+  /** Speaks TLS, with these PEM files. */
+  tls?: { certificate: string; key: string };
+  /** Where it listens; any free port if not given. */
+  port?: number;
+  /** Fills the folder of its data before it starts. */
+  fill?: (root: string) => Promise<void>;
+}
+
+/** Starts Debian's docker-registry. */
+export async function startRegistry(options: TestRegistryOptions = {}): Promise<TestRegistry> {
   const folder = await mkdtemp(join(tmpdir(), 'dinp-registry-'));
   const address = `127.0.0.1:${options.port ?? (await freePort())}`;
   const config = join(folder, 'config.yml');
   const passwords = join(folder, 'htpasswd');
   const root = join(folder, 'data');
+  const { tokens, tls } = options;
   const auth = options.password ? `auth: {htpasswd: {realm: test, path: ${passwords}}}\n` : '';
+  const token = tokens
+    ? `auth: {token: {realm: "${tokens.realm}", service: ${tokens.service}, issuer: ${tokens.issuer}, rootcertbundle: ${tokens.certificate}}}\n`
+    : '';
+  const secure = tls ? `, tls: {certificate: ${tls.certificate}, key: ${tls.key}}` : '';
   await writeFile(passwords, `${PUSHER}\n`);
   await writeFile(
     config,
-    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${root}}, delete: {enabled: true}}\nhttp: {addr: ${address}}\n${auth}`,
+    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${root}}, delete: {enabled: true}}\nhttp: {addr: ${address}${secure}}\n${auth}${token}`,
   );
   await options.fill?.(root);
   let stop = await run(config, address);
@@ -61,8 +73,7 @@ async function run(config: string, address: string): Promise<() => Promise<void>
   const child = spawn('/usr/bin/docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'ignore'] });
   const ended = once(child, 'exit');
   for (let tries = 0; ; tries++) {
-    const answer = await fetch(`http://${address}/v2/`).catch(() => undefined);
-    if (answer !== undefined) break;
+    if (await listens(address)) break;
     if (tries > 100 || child.exitCode !== null) throw new Error(`docker-registry does not answer at ${address}`);
     await delay(50);
   }
@@ -70,6 +81,16 @@ async function run(config: string, address: string): Promise<() => Promise<void>
     child.kill('SIGTERM');
     await ended;
   };
+}
+
+function listens(address: string): Promise<boolean> {
+  const [host, port] = address.split(':');
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), host)
+      .once('connect', () => resolve(true))
+      .once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
 }
 
 async function freePort(): Promise<number> {

@@ -1,4 +1,4 @@
-import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { startRegistry } from '../../support/registry.ts';
 import { makeElf } from '../../unit/artifact/make-elf.ts';
 import type { Bench, Part } from '../bench.ts';
 import { Dinp } from '../dinp.ts';
+import { removeImages } from '../engine-images.ts';
 import { interleave, median, pairedRatio } from '../pairs.ts';
 import { compared, milliseconds } from '../report.ts';
 import { addProgramCommit } from '../source.ts';
@@ -116,12 +117,4 @@ async function dockerBuildAndPush(bench: Bench, registry: string, bytes: Buffer)
   await run('build', '-q', '-t', name, '.');
   await run('push', '-q', name);
   return performance.now() - begin;
-}
-
-/** The engine is the machine's: nothing of this run stays in it. A digest's name goes with the last tag of its image. */
-function removeImages(registry: string): void {
-  const format = '{{.Repository}}:{{.Tag}}\n{{.Repository}}@{{.Digest}}';
-  const list = execFileSync('docker', ['images', '--digests', '--format', format], { encoding: 'utf8' });
-  const names = list.split('\n').filter((name) => name.startsWith(`${registry}/`) && !name.includes('<none>'));
-  if (names.length > 0) spawnSync('docker', ['rmi', '-f', ...new Set(names)]);
 }
