@@ -24,23 +24,23 @@ interface Content {
  * The files that a builder left, from the tar that the engine makes of a folder or a file. They are held in a temporary file
  * without a name. Links are data, as those of a commit; a repository's own `.git` is left out.
  * @param what its path, for people
- * @param scratch folder with room for it; default: the system's folder of temporary files
+ * @param options.scratch folder with room for it; default: the system's folder of temporary files
  * @throws DinpError refused for what cannot be in an image, and for more than 100,000 entries or 4 GiB
  */
 export async function openOutput(
   tar: Readable,
   what: string,
-  scratch?: string | undefined,
+  { scratch, maxEntries = MAX_ENTRIES }: { scratch?: string; maxEntries?: number } = {},
 ): Promise<Tree & AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const spool = stack.use(await Spool.create(scratch));
-  const leaves = await readLeaves(tar, what, spool);
+  const leaves = await readLeaves(tar, what, spool, maxEntries);
   await spool.flush();
   const kept = stack.move();
   return Object.assign(archiveTree(leaves), { [Symbol.asyncDispose]: () => kept.disposeAsync() });
 }
 
-async function readLeaves(tar: Readable, what: string, spool: Spool): Promise<Leaf[]> {
+async function readLeaves(tar: Readable, what: string, spool: Spool, maxEntries: number): Promise<Leaf[]> {
   const unpack = extract();
   const fed = pipeline(tar, unpack).then(
     () => undefined,
@@ -55,7 +55,7 @@ async function readLeaves(tar: Readable, what: string, spool: Spool): Promise<Le
       const { header } = entry;
       entries += 1;
       bytes += header.size ?? 0;
-      if (entries > MAX_ENTRIES || bytes > MAX_BYTES) throw tooMuch(what);
+      if (entries > maxEntries || bytes > MAX_BYTES) throw tooMuch(what, maxEntries);
       const content = await readContent(entry as unknown as AsyncIterable<Buffer>, header, contents, spool);
       const path = pathIn(header);
       if (content === undefined || path === '' || DEEP.test(path)) continue;
@@ -110,8 +110,8 @@ function leafOf(path: string, { mode, offset, size, sha256 }: Content, spool: Sp
   return { entry: { path, mode, oid, size }, open: () => spool.stream(offset, size) };
 }
 
-function tooMuch(what: string): DinpError {
-  return new DinpError('refused', `The output ${printable(what)} has more than ${MAX_ENTRIES} files or 4 GiB.`, {
+function tooMuch(what: string, maxEntries: number): DinpError {
+  return new DinpError('refused', `The output ${printable(what)} has more than ${maxEntries} files or 4 GiB.`, {
     hint: 'Name in dinp.yml what is to run, without what it was made from:\n  output: dist',
   });
 }

@@ -157,7 +157,7 @@ function buildServer(config: ServerConfig, log: ServerLog) {
     toolchainImages: new ToolchainImages(engineSide),
     toolchains,
     images: compiledImages,
-    openOutput: (tar, what) => openOutput(tar, what, uploads.scratch),
+    openOutput: (tar, what) => openOutput(tar, what, { scratch: uploads.scratch }),
   });
   const router = config.router.caddy === 'none' ? undefined : createRouter(config);
   const host = new LocalHost();
