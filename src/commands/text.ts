@@ -107,11 +107,6 @@ export function iso(time: number | undefined): string | null {
   return time === undefined ? null : new Date(time).toISOString();
 }
 
-/** First characters of a commit id, as git shows them. */
-export function shortSha(sha: string): string {
-  return sha.slice(0, 7);
-}
-
 /** The address to give to `git remote add`. */
 export function gitRemote(server: ServerInfo, app: string): string {
   const host = server.address.includes(':') ? `[${server.address}]` : server.address;
