@@ -241,7 +241,8 @@ async function buildImages(
       onOutput: (text) => output.raw(text),
       signal,
     });
-    if (service.compileKey !== undefined && service.image.kind !== 'kept')
+    // An image of a Dockerfile does not say what it stands on, so that nobody could tell whether that has changed.
+    if (service.compileKey !== undefined && service.image.kind === 'layers')
       await parts.compiler.remember(
         { repository: repositoryOf(build, service), digest: image.ref.digest },
         service.compileKey,
