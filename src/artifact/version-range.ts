@@ -12,16 +12,25 @@ const ENDLESS: Version = [Number.POSITIVE_INFINITY, 0, 0];
 /**
  * Whether some version that begins with `known` can lie within a range as npm and Composer write it (`^18 || >=20.1`,
  * `8.1.*`, `1.2 - 3`). Ranges of a grammar of their own count as fitting: the answer is only ever no where that is sure.
- * @param known what is known of a version: `18`, or `3.11`
+ * @param known what is known of a version: `18`, `3.11` or `3.11.2`
  */
 export function mayFit(known: string, range: string): boolean {
-  const parts = known.split('.').map(Number);
+  const parts = numbersOf(known);
   if (parts.length === 0 || parts.some(Number.isNaN)) return true;
   const version = spanOf(parts);
   return range.split(/\|\|?/).some((alternative) => {
     const interval = parseAll(alternative.trim());
     return interval === undefined || overlap(interval, version);
   });
+}
+
+/** Orders versions by their numbers, `3.9` before `3.10`. */
+export function compareVersions(a: string, b: string): number {
+  return compare(spanOf(numbersOf(a)).low, spanOf(numbersOf(b)).low);
+}
+
+function numbersOf(version: string): number[] {
+  return version.split('.').map(Number);
 }
 
 function overlap(a: Interval, b: Interval): boolean {

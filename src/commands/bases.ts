@@ -46,14 +46,16 @@ function view({ name, image, for: kinds, when, version, from, buildable }: BaseI
 }
 
 async function list(call: Call, options: { json?: boolean }): Promise<void> {
-  await printRows(call, call.bases.list(), {
+  const facts = await call.bases.usableBases(call.out.signal);
+  const rows = call.bases.list().map((base) => ({ ...base, version: facts.get(base.name)?.version ?? base.version }));
+  await printRows(call, rows, {
     json: options.json,
     view,
     columns: [
       { title: 'BASE', value: (base) => base.name },
       { title: 'FOR', value: (base) => base.for.join(','), shrink: true },
       { title: 'WHEN', value: (base) => base.when ?? '' },
-      { title: 'VERSION', value: (base) => base.version?.toString() ?? '' },
+      { title: 'VERSION', value: (base) => base.version ?? '' },
       { title: 'IMAGE', value: (base) => base.image, shrink: true },
     ],
     empty: 'The catalogue of bases is empty. The server reads it from the file that "bases.file" in its config names.',
@@ -99,6 +101,7 @@ async function check(call: Call, names: string[], options: { json?: boolean }): 
     columns: [
       { title: 'BASE', value: (row) => row.name },
       { title: 'STATE', value: stateOf },
+      { title: 'VERSION', value: (row) => row.version ?? '' },
       { title: 'DETAIL', value: detailOf, shrink: true },
     ],
     empty: 'The catalogue of bases is empty.',

@@ -39,7 +39,7 @@ export interface CommandContext {
   targetOf(app: App): Target;
   /** What the registry has of an image; undefined where it is gone. */
   inspectImage(image: ImageRef, signal: AbortSignal): Promise<InspectedImage | undefined>;
-  bases: Pick<BaseCatalogue, 'list' | 'check' | 'build' | 'sync' | 'load'>;
+  bases: Pick<BaseCatalogue, 'list' | 'usableBases' | 'check' | 'build' | 'sync' | 'load'>;
   repositories: AppRepositories;
   server: ServerInfo;
   /** Whether what the server needs answers: engine, registry, router. */

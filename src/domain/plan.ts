@@ -24,8 +24,8 @@ export interface BaseFacts {
   for: readonly string[];
   /** What it is for among those of its kind: `javax` or `jakarta` for a servlet container. */
   when?: string | undefined;
-  /** Major number of the runtime in it: 17 for Java 17. */
-  version?: number | undefined;
+  /** Version of the runtime in it as far as it is known, `17`, `3.11.2`. No number: 3.10 is not 3.1. */
+  version?: string | undefined;
   /** Whether a build can have it: the registry has it, or it can be made here. */
   usable: boolean;
 }
@@ -52,6 +52,13 @@ export type ImagePlan =
        * all the others.
        */
       dependencies: string[];
+      /** Folders of the image that belong, with the folders in them, to the user that it runs as: the app's own. undefined: none. */
+      writable?: string[] | undefined;
+      /**
+       * Folders of the image that volumes are mounted at: they are there, and with all that is in them belong to that user, as
+       * engines fill a new volume with what the image has in its place. undefined: none.
+       */
+      volumes?: string[] | undefined;
       /** Working directory in the image, where the base's will not do. */
       workdir: string | undefined;
       /** argv; undefined: the base's own command. */

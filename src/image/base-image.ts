@@ -10,6 +10,7 @@ import { createGzip } from 'node:zlib';
 import type { Pack } from 'tar-stream';
 import { pack as newPack } from 'tar-stream';
 import type { BaseEntry } from './base-recipe.ts';
+import { versionVariables } from './base-version.ts';
 import type { RegistryClient } from './registry.ts';
 import type { RootEntry } from './rootfs.ts';
 
@@ -19,6 +20,8 @@ export interface BaseImage {
   /** Docker's name of the architecture. */
   architecture: string;
   files: AsyncIterable<RootEntry>;
+  /** Versions of the packages that the files are from, by name: complete when all files have been read. */
+  packages: ReadonlyMap<string, string>;
 }
 
 /** Of all files and of the image: equal packages give an equal digest. */
@@ -67,14 +70,15 @@ export async function writeBaseImage(
   }
 }
 
-function imageConfig({ name, entry, architecture }: BaseImage, diffId: string): object {
+function imageConfig({ name, entry, architecture, packages }: BaseImage, diffId: string): object {
   const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+  const env = { PATH: path, ...versionVariables(entry.for, packages), ...entry.env };
   return {
     architecture,
     os: 'linux',
     created: FIXED.toISOString(),
     config: {
-      Env: Object.entries({ PATH: path, ...entry.env }).map(([key, value]) => `${key}=${value}`),
+      Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
       ...(entry.cmd === undefined ? {} : { Cmd: entry.cmd }),
       ...(entry.port === undefined ? {} : { ExposedPorts: { [`${entry.port}/tcp`]: {} } }),
       ...(entry.user ? { User: entry.user } : {}),

@@ -3,6 +3,11 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { DinpError } from '../domain/errors.ts';
 
+/** The catalogue may say 17 or "3.11"; 3.10 without quotes would be read as 3.1. */
+const version = z.union(
+  [z.number().int().min(1).transform(String), z.string().regex(/^\d+(?:\.\d+){0,2}$/)],
+  'must be a whole number such as 17, or a text such as "3.11"',
+);
 const absolute = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const packageName = z
   .string()
@@ -33,7 +38,7 @@ const base = z.strictObject({
   from: z.string().optional(),
   for: z.union([z.string().transform((kind) => [kind]), z.array(z.string())]).default([]),
   when: z.enum(['javax', 'jakarta']).optional(),
-  version: z.number().int().min(1).optional(),
+  version: version.optional(),
   into: absolute.optional(),
   shell: z.boolean().default(true),
   cmd: z.array(z.string()).optional(),

@@ -4,7 +4,9 @@ import type { BaseFacts } from '../domain/plan.ts';
 import { writeBaseImage } from './base-image.ts';
 import type { BaseEntry, BaseRecipe } from './base-recipe.ts';
 import { readCatalogue } from './base-recipe.ts';
+import { versionIn, versionVariables } from './base-version.ts';
 import { copyImage } from './copy-image.ts';
+import type { ImageConfig } from './image-config.ts';
 import { readImageConfig } from './image-config.ts';
 import type { ImageName } from './image-name.ts';
 import { formatImageName, parseImageName } from './image-name.ts';
@@ -35,8 +37,8 @@ export interface BaseInfo {
   port: number | undefined;
   /** `javax` or `jakarta`. */
   when: string | undefined;
-  /** Major number of the runtime inside. */
-  version: number | undefined;
+  /** Of the runtime inside: what the catalogue says; in a BaseState what the image says, or apt of the one to be built. */
+  version: string | undefined;
   /** What `sync` copies. */
   from: string | undefined;
   /** Whether it can be built from Debian packages; in a BaseState: by this machine, with the packages that its apt has. */
@@ -84,6 +86,18 @@ const APT_MS = 600_000;
 /** A package that every Debian has: an apt that does not know it has no package lists. */
 const ALWAYS = 'libc6';
 
+/** An image of a base that was there. */
+interface Sight {
+  digest: string;
+  /** Of the runtime inside; undefined where the image does not say it. */
+  version: string | undefined;
+  /** When it was there, milliseconds since the epoch. */
+  at: number;
+}
+
+/** The bases that can be built here, with the version of the runtime that they would have as far as apt tells. */
+type Buildable = ReadonlyMap<string, string | undefined>;
+
 /** The tag that notes which image dinp itself put under another tag. */
 function pinTag(tag: string): string {
   return `${tag}-pinned`;
@@ -112,9 +126,9 @@ export class BaseCatalogue {
   /** Builds of one base follow each other. */
   readonly #busy = new Map<string, Promise<unknown>>();
   readonly #mirrors: Readonly<Record<string, string>>;
-  /** When the registry was last seen to hold a base. */
-  readonly #seen = new Map<string, number>();
-  #known = new Set<string>();
+  /** What the registry was last seen to hold of a base. */
+  readonly #seen = new Map<string, Sight>();
+  #known: Buildable = new Map();
   #knownAt = 0;
 
   /** @throws DinpError config where the operator's file is wrong */
@@ -133,7 +147,8 @@ export class BaseCatalogue {
   /** What planning needs to know of a base; `usable` as far as it is known without asking. undefined for one that is not catalogued. */
   facts(name: string): BaseFacts | undefined {
     const entry = this.#entries.get(name);
-    return entry && this.#facts(entry, entry.build !== undefined || this.#isSeen(name));
+    const seen = this.#seenOf(name);
+    return entry && this.#facts(entry, entry.build !== undefined || seen !== undefined, seen?.version);
   }
 
   /**
@@ -143,10 +158,14 @@ export class BaseCatalogue {
    */
   async usableBases(signal?: AbortSignal): Promise<Map<string, BaseFacts>> {
     const names = [...this.#entries.keys()];
-    const there = await Promise.all(names.map(async (name) => this.#isSeen(name) || this.#look(name, signal)));
-    const buildable = there.includes(false) ? await this.#buildable(signal) : new Set<string>();
+    const there = await Promise.all(names.map((name) => this.#seenOf(name) ?? this.#look(name, signal)));
+    const buildable: Buildable = there.includes(undefined) ? await this.#buildable(signal) : new Map();
     return new Map(
-      [...this.#entries].map(([name, entry], at) => [name, this.#facts(entry, there[at]! || buildable.has(name))]),
+      [...this.#entries].map(([name, entry], at) => {
+        const seen = there[at];
+        const usable = seen !== undefined || buildable.has(name);
+        return [name, this.#facts(entry, usable, seen === undefined ? buildable.get(name) : seen.version)];
+      }),
     );
   }
 
@@ -163,14 +182,18 @@ export class BaseCatalogue {
       registry.findManifest(image.repository, image.digest ?? image.tag ?? 'latest', signal),
       image.tag === undefined ? undefined : registry.findManifest(image.repository, pinTag(image.tag), signal),
     ]);
-    const problem = await this.#problem(image, head?.digest, signal);
+    const config = head && (await this.#config(image, head.digest, signal));
+    const problem = this.#problem(image, head?.digest, config);
     const pinned = pin !== undefined && head !== undefined && pin.digest !== head.digest ? pin.digest : undefined;
     const info = this.#info(name);
     const fine = problem === undefined && pinned === undefined;
     // apt takes a while to be asked: only where the answer is needed.
-    if (!fine) info.buildable = (await this.#buildable(signal)).has(name);
+    const buildable: Buildable = fine ? new Map() : await this.#buildable(signal);
+    const version = head === undefined ? buildable.get(name) : config && versionIn(info.for, config.env);
     return {
       ...info,
+      version: version ?? info.version,
+      buildable: fine ? info.buildable : buildable.has(name),
       repository: `${image.host}/${image.repository}`,
       digest: head?.digest,
       problem,
@@ -203,8 +226,11 @@ export class BaseCatalogue {
     const image = this.#imageName(name);
     const architecture = this.#architecture;
     return this.#inTurn(name, image, signal, () => {
-      const files = rootfs({ recipe, architecture: DEBIAN[architecture] ?? architecture, onOutput, signal });
-      const made = { name, entry, architecture, files };
+      const packages = new Map<string, string>();
+      const onPackage = (each: string, version: string): void => void packages.set(each, version);
+      const debian = DEBIAN[architecture] ?? architecture;
+      const files = rootfs({ recipe, architecture: debian, onOutput, onPackage, signal });
+      const made = { name, entry, architecture, files, packages };
       return writeBaseImage(this.#registry(image), image.repository, image.tag ?? 'latest', made, signal);
     });
   }
@@ -285,8 +311,10 @@ export class BaseCatalogue {
     return { name, image, for: entry.for, into, port, when, version, from, buildable: build !== undefined };
   }
 
-  #facts({ into, shell, for: kinds, when, version }: BaseEntry, usable: boolean): BaseFacts {
-    return { into, shell, for: kinds, when, version, usable };
+  /** @param version what is known better than the catalogue does */
+  #facts(entry: BaseEntry, usable: boolean, version: string | undefined): BaseFacts {
+    const { into, shell, for: kinds, when } = entry;
+    return { into, shell, for: kinds, when, version: version ?? entry.version, usable };
   }
 
   /** One change of a base after the other; the digest that it ends with is noted in the registry, beside the tag. */
@@ -302,7 +330,7 @@ export class BaseCatalogue {
       const manifest = await registry.getManifest(image.repository, digest, signal);
       if (image.tag !== undefined && manifest !== undefined)
         await registry.putManifest(image.repository, pinTag(image.tag), manifest, signal);
-      this.#seen.set(name, Date.now());
+      await this.#look(name, signal);
       return { digest };
     });
     this.#busy.set(
@@ -313,50 +341,77 @@ export class BaseCatalogue {
   }
 
   /** Why the image cannot be used; undefined where it can. */
-  async #problem(
-    image: ImageName,
-    digest: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<string | undefined> {
+  #problem(image: ImageName, digest: string | undefined, config: ImageConfig | undefined): string | undefined {
     const full = formatImageName(image);
     if (digest === undefined) return `${full} is not in the registry`;
-    const platform = `linux/${this.#architecture}`;
-    const config = await readImageConfig(this.#registry(image), image.repository, digest, platform, signal);
     return config?.architecture === this.#architecture ? undefined : `${full} is not for ${this.#architecture}`;
   }
 
-  /** Whether the registry has been seen to hold a base lately. */
-  #isSeen(name: string): boolean {
-    return Date.now() - (this.#seen.get(name) ?? 0) < SEEN_MS;
+  /** Its config for the hosts' architecture; undefined where it has none. */
+  #config(image: ImageName, digest: string, signal: AbortSignal | undefined): Promise<ImageConfig | undefined> {
+    const platform = `linux/${this.#architecture}`;
+    return readImageConfig(this.#registry(image), image.repository, digest, platform, signal);
   }
 
-  async #look(name: string, signal: AbortSignal | undefined): Promise<boolean> {
+  /** What the registry has been seen to hold of a base lately. */
+  #seenOf(name: string): Sight | undefined {
+    const seen = this.#seen.get(name);
+    return seen !== undefined && Date.now() - seen.at < SEEN_MS ? seen : undefined;
+  }
+
+  async #look(name: string, signal: AbortSignal | undefined): Promise<Sight | undefined> {
     try {
       const image = this.#imageName(name);
       const reference = image.digest ?? image.tag ?? 'latest';
-      if ((await this.#registry(image).findManifest(image.repository, reference, signal)) === undefined) return false;
-      this.#seen.set(name, Date.now());
-      return true;
+      const head = await this.#registry(image).findManifest(image.repository, reference, signal);
+      if (head === undefined) return undefined;
+      const { digest } = head;
+      const last = this.#seen.get(name);
+      const version = last?.digest === digest ? last.version : await this.#versionOf(name, image, digest, signal);
+      const seen = { digest, version, at: Date.now() };
+      this.#seen.set(name, seen);
+      return seen;
     } catch (error) {
-      if (error instanceof DinpError && error.code !== 'canceled') return false;
+      if (error instanceof DinpError && error.code !== 'canceled') return undefined;
       throw error;
     }
   }
 
+  async #versionOf(
+    name: string,
+    image: ImageName,
+    digest: string,
+    signal: AbortSignal | undefined,
+  ): Promise<string | undefined> {
+    const config = await this.#config(image, digest, signal);
+    return config && versionIn(this.#entry(name).for, config.env);
+  }
+
   /** The bases that this machine can build: it has the tools, and its apt has the packages (or no lists yet, which a build fetches). */
-  async #buildable(signal: AbortSignal = new AbortController().signal): Promise<Set<string>> {
+  async #buildable(signal: AbortSignal = new AbortController().signal): Promise<Buildable> {
     if (Date.now() - this.#knownAt < APT_MS) return this.#known;
     const able: [string, BaseRecipe][] = [];
     for (const [name, { build }] of this.#entries) {
       if (build !== undefined && (await missingTool(build)) === undefined) able.push([name, build]);
     }
-    if (able.length === 0) return new Set();
+    if (able.length === 0) return new Map();
     const wanted = able.flatMap(([, recipe]) => recipe.packages);
     const packages = await knownPackages([...wanted, ALWAYS], signal);
     const here = able.filter(([, recipe]) =>
       recipe.packages.every((choice) => choice.split('|').some((each) => packages.has(each))),
     );
-    this.#known = new Set((packages.has(ALWAYS) ? here : able).map(([name]) => name));
+    const chosen = ({ packages: choices }: BaseRecipe): Map<string, string> =>
+      new Map(
+        choices
+          .flatMap((choice) => choice.split('|').find((each) => packages.has(each)) ?? [])
+          .map((each) => [each, packages.get(each)!]),
+      );
+    this.#known = new Map(
+      (packages.has(ALWAYS) ? here : able).map(([name, recipe]) => {
+        const kinds = this.#entry(name).for;
+        return [name, versionIn(kinds, versionVariables(kinds, chosen(recipe)))];
+      }),
+    );
     this.#knownAt = Date.now();
     return this.#known;
   }

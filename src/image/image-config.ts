@@ -6,6 +6,7 @@ import { parseIndex } from './registry.ts';
 export interface ImageConfig {
   architecture: string;
   labels: Record<string, string>;
+  env: Record<string, string>;
   /** The one TCP port that the image EXPOSEs, if there is exactly one. */
   exposedPort: number | undefined;
   hasHealthcheck: boolean;
@@ -24,6 +25,7 @@ interface RawConfig {
     Healthcheck?: { Test?: string[] | null } | null;
     Cmd?: string[] | null;
     Entrypoint?: string[] | null;
+    Env?: string[] | null;
     Labels?: Record<string, string> | null;
   };
 }
@@ -73,8 +75,14 @@ export function parseImageConfig(bytes: Buffer): ImageConfig {
   return {
     architecture,
     labels: config.Labels ?? {},
+    env: Object.fromEntries((config.Env ?? []).map(variableOf)),
     exposedPort: ports.length === 1 ? ports[0] : undefined,
     hasHealthcheck: test.length > 0 && test[0] !== 'NONE',
     hasCommand: (config.Cmd ?? []).length > 0 || (config.Entrypoint ?? []).length > 0,
   };
+}
+
+function variableOf(line: string): [name: string, value: string] {
+  const [name = '', ...value] = line.split('=');
+  return [name, value.join('=')];
 }

@@ -116,15 +116,21 @@ export async function choosePackages(
   });
 }
 
-/** Which of the names in `a|b` are packages that apt can download. @throws DinpError unavailable, build-failed, canceled */
+/** Those of the names in `a|b` that are packages which apt can download, with their newest version. @throws DinpError unavailable, build-failed, canceled */
 export async function knownPackages(
   packages: readonly string[],
   signal: AbortSignal,
   settings: readonly string[] = [],
-): Promise<Set<string>> {
+): Promise<Map<string, string>> {
   const names = [...new Set(packages.flatMap((choice) => choice.split('|')))];
   const lines = await run('apt-cache', [...settings, 'madison', ...names], signal);
-  return new Set(lines.split('\n').map((line) => line.split('|', 1)[0]!.trim()));
+  const known = new Map<string, string>();
+  for (const line of lines.split('\n')) {
+    const [name = '', version = ''] = line.split('|').map((part) => part.trim());
+    // The newest comes first.
+    if (name !== '' && !known.has(name)) known.set(name, version);
+  }
+  return known;
 }
 
 /**

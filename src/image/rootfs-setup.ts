@@ -69,7 +69,7 @@ function authorities(root: Root): string | undefined {
   const paths = [...root.keys()].filter((path) => /^usr\/share\/ca-certificates\/.*\.crt$/.test(path)).sort();
   if (paths.length === 0) return undefined;
   return paths
-    .map((path) => bytesOf(root.get(path)!).toString('utf8').trimEnd())
+    .map((path) => contentOf(root.get(path)!).toString('utf8').trimEnd())
     .join('\n')
     .concat('\n');
 }
@@ -82,7 +82,7 @@ function enablePhpModules(root: Root): void {
       [];
     const version = own ?? shared;
     if (version === undefined) continue;
-    const priority = /^;\s*priority=(\d+)/m.exec(bytesOf(entry).toString('latin1'))?.[1] ?? '20';
+    const priority = /^;\s*priority=(\d+)/m.exec(contentOf(entry).toString('latin1'))?.[1] ?? '20';
     for (const api of ['cli', 'fpm']) {
       const at = `etc/php/${version}/${api}/conf.d/${priority}-${name}.ini`;
       root.set(at, symlink(at, `/${path}`));
@@ -95,7 +95,7 @@ async function linkBusybox(root: Root, folder: string, signal: AbortSignal): Pro
   if (program === undefined)
     throw new DinpError('config', 'The base asks for busybox links, and no package of it has a busybox.');
   const path = join(folder, 'busybox');
-  await writeFile(path, bytesOf(program), { mode: 0o755 });
+  await writeFile(path, contentOf(program), { mode: 0o755 });
   for (const name of (await run(path, ['--list'], signal)).split('\n')) {
     const at = `usr/bin/${name}`;
     if (/^[A-Za-z0-9[_.-]+$/.test(name) && name !== 'busybox') root.set(at, symlink(at, 'busybox'));
@@ -140,7 +140,8 @@ function addFolders(root: Root): void {
   }
 }
 
-function bytesOf(entry: RootEntry): Buffer {
+/** All bytes of a file. */
+export function contentOf(entry: RootEntry): Buffer {
   if (Buffer.isBuffer(entry.content)) return entry.content;
   return readFileSync(entry.content.file);
 }

@@ -1,14 +1,14 @@
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { extract } from 'tar-stream';
 import type { BaseRecipe } from './base-recipe.ts';
 import { aptProxies, aptSources, choosePackages, downloadPackages } from './rootfs-packages.ts';
 import { onPath, start } from './rootfs-process.ts';
-import { mergedPath, ownFiles, setUpRoot } from './rootfs-setup.ts';
+import { contentOf, mergedPath, ownFiles, setUpRoot } from './rootfs-setup.ts';
 
 /** One file of an image's root, in the order in which it is laid down. */
 export interface RootEntry {
@@ -29,6 +29,8 @@ export interface RootfsOptions {
   /** Debian's name of the architecture. */
   architecture: string;
   onOutput(text: string): void;
+  /** Told of each package that the files are from, with Debian's version of it. */
+  onPackage(name: string, version: string): void;
   signal: AbortSignal;
 }
 
@@ -37,6 +39,8 @@ const LARGE = 256 << 10;
 /** What differs from run to run or is of no use in a container. */
 const SYSTEM_DROP =
   /^(?:dev|proc|sys|run)\/.|^(?:var\/cache|var\/log|var\/lib\/apt|tmp)\/.|^usr\/share\/(?:doc|man|info|locale|lintian)\/.|^etc\/(?:resolv\.conf|hostname|machine-id)$|^var\/lib\/dpkg\/.*-old$|^etc\/.*-$/;
+
+const DPKG_STATUS = 'var/lib/dpkg/status';
 
 /** The tool that a recipe needs and this machine lacks, with the line that installs it; undefined where nothing is missing. */
 export async function missingTool(recipe: BaseRecipe): Promise<{ tool: string; hint: string } | undefined> {
@@ -80,6 +84,7 @@ async function* systemRoot(options: RootfsOptions): AsyncGenerator<RootEntry> {
     const child = start('mmdebstrap', args, options);
     const own = new Map(ownFiles(recipe).map((entry) => [entry.path, entry]));
     for await (const entry of tarEntries(child.stdout, join(folder, 'large'))) {
+      if (entry.path === DPKG_STATUS) tellPackages(contentOf(entry).toString('utf8'), options);
       if (!SYSTEM_DROP.test(entry.path) && !own.has(entry.path)) yield entry;
     }
     await child.ended;
@@ -96,6 +101,8 @@ async function* extractedRoot(options: RootfsOptions): AsyncGenerator<RootEntry>
   const folder = await mkdtemp(join(tmpdir(), 'dinp-base-'));
   try {
     for (const deb of await downloadPackages(folder, options)) {
+      const [name = '', version = ''] = basename(deb).split('_');
+      options.onPackage(name, decodeURIComponent(version));
       const child = start('dpkg-deb', ['--fsys-tarfile', deb], options);
       for await (const entry of tarEntries(child.stdout, `${deb}.`)) {
         if (entry.path !== '' && !SYSTEM_DROP.test(entry.path)) root.set(entry.path, entry);
@@ -107,6 +114,15 @@ async function* extractedRoot(options: RootfsOptions): AsyncGenerator<RootEntry>
     for (const path of [...root.keys()].sort()) yield root.get(path)!;
   } finally {
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** @param status dpkg's list of what is installed */
+function tellPackages(status: string, { onPackage }: RootfsOptions): void {
+  for (const stanza of status.split('\n\n')) {
+    const name = /^Package: *(\S+)$/m.exec(stanza)?.[1];
+    const version = /^Version: *(\S+)$/m.exec(stanza)?.[1];
+    if (name !== undefined && version !== undefined) onPackage(name, version);
   }
 }
 

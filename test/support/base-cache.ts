@@ -12,7 +12,7 @@ import { testCache } from './test-cache.ts';
 export const SMALL_BASES = ['busybox', 'static', 'static-site'];
 const SOURCES = resolve(import.meta.dirname, '../../src/image');
 /** What decides how the packages of a recipe become an image. */
-const MAKERS = /^(?:rootfs.*|base-image|java-truststore)\.ts$/;
+const MAKERS = /^(?:rootfs.*|base-image|base-version|java-truststore)\.ts$/;
 
 /**
  * Fills the folder of a registry with bases that tests build on. Each is made from Debian's packages once (a small one

@@ -2,7 +2,7 @@ import type { ImagePlan } from '../../domain/plan.ts';
 import { readText } from '../blobs.ts';
 import { type Candidate, chooseBase, isPlumbing } from '../detector.ts';
 import { layFolder } from '../folder.ts';
-import { mayFit } from '../version-range.ts';
+import { compareVersions, mayFit } from '../version-range.ts';
 
 /** Where apps of these runtimes are laid unless their base says otherwise. */
 const INTO = '/app';
@@ -29,25 +29,27 @@ export function chooseRuntime(
   kind: RuntimeKind,
   wanted: { range: string; where: string } | undefined,
 ): Runtime {
-  const fits = (version: number | undefined) =>
-    wanted === undefined || version === undefined || mayFit(String(version), wanted.range);
+  const fits = (version: string | undefined) =>
+    wanted === undefined || version === undefined || mayFit(version, wanted.range);
   const better =
     candidate.manifest.base !== undefined || fits(candidate.bases.get(kind)?.version)
       ? undefined
       : [...candidate.bases]
           .filter(([, facts]) => facts.for.includes(kind) && facts.version !== undefined && fits(facts.version))
-          .sort(([, a], [, b]) => Number(b.usable) - Number(a.usable) || b.version! - a.version!)[0]?.[0];
+          .sort(
+            ([, a], [, b]) => Number(b.usable) - Number(a.usable) || compareVersions(b.version!, a.version!),
+          )[0]?.[0];
   const { name, facts } = chooseBase(candidate, better ?? kind);
   const notes = fits(facts.version)
     ? []
     : [`${wanted!.where} asks for ${kind} ${wanted!.range}, and the base "${name}" has ${facts.version}.`];
-  return { base: name, into: facts.into ?? INTO, version: facts.version?.toString(), notes };
+  return { base: name, into: facts.into ?? INTO, version: facts.version, notes };
 }
 
 /** What chooseRuntime will find, as far as the catalogue has it: for what is to be refused before a missing base is. */
 export function expectedRuntime({ bases, manifest }: Candidate, kind: RuntimeKind): Pick<Runtime, 'into' | 'version'> {
   const facts = bases.get(manifest.base ?? kind);
-  return { into: facts?.into ?? INTO, version: facts?.version?.toString() };
+  return { into: facts?.into ?? INTO, version: facts?.version };
 }
 
 /** What an app of a runtime is made of, besides the files of its folder. */

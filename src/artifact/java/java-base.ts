@@ -41,23 +41,32 @@ export function chooseJavaBase(candidate: Candidate, needs: JavaNeeds): JavaBase
 function askedBase(candidate: Candidate, needs: JavaNeeds): JavaBase {
   const asked = chooseBase(candidate, '');
   if (isNewEnough(asked.facts, needs.java)) return asked;
+  const has = javaOf(asked.facts);
   throw new DinpError(
     'refused',
-    `${needs.path} needs Java ${needs.java}, and the base "${asked.name}" that dinp.yml asks for has Java ${asked.facts.version}.`,
+    `${needs.path} needs Java ${needs.java}, and the base "${asked.name}" that dinp.yml asks for has Java ${has}.`,
     {
-      hint: `Compile it for Java ${asked.facts.version} (javac --release ${asked.facts.version}), or take base: out of dinp.yml.`,
+      hint: `Compile it for Java ${has} (javac --release ${has}), or take base: out of dinp.yml.`,
     },
   );
 }
 
-function isNewEnough({ version }: BaseFacts, java: number | undefined): boolean {
-  return version === undefined || java === undefined || version >= java;
+/** Java of a base, as far as it is known. */
+function javaOf({ version }: BaseFacts): number | undefined {
+  const major = Number.parseInt(version ?? '', 10);
+  return Number.isNaN(major) ? undefined : major;
+}
+
+function isNewEnough(facts: BaseFacts, java: number | undefined): boolean {
+  const has = javaOf(facts);
+  return has === undefined || java === undefined || has >= java;
 }
 
 /** A base whose Java nobody wrote down is taken last. */
 function order({ facts }: JavaBase, newestFirst: boolean): number {
-  if (facts.version === undefined) return 1000;
-  return newestFirst ? -facts.version : facts.version;
+  const java = javaOf(facts);
+  if (java === undefined) return 1000;
+  return newestFirst ? -java : java;
 }
 
 function apiOrder({ facts }: JavaBase): number {
@@ -70,9 +79,10 @@ function noBase({ control }: Candidate, needs: JavaNeeds, ofKind: JavaBase[], fi
     .filter(Boolean)
     .join(' and ');
   const usable = ofKind.filter(({ facts }) => facts.usable);
-  const have = usable.map(({ name, facts }) =>
-    facts.version === undefined ? name : `${name} with Java ${facts.version}`,
-  );
+  const have = usable.map(({ name, facts }) => {
+    const java = javaOf(facts);
+    return java === undefined ? name : `${name} with Java ${java}`;
+  });
   const missing = fitting.map(({ name }) => name);
   const ways = [
     missing.length === 0
@@ -80,7 +90,7 @@ function noBase({ control }: Candidate, needs: JavaNeeds, ofKind: JavaBase[], fi
       : `Ask the operator to bring ${missing.join(' or ')} here: dinp bases sync ${missing[0]}`,
     ...(usable.length > 0 && needs.java !== undefined
       ? [
-          `or compile it for an older Java: javac --release ${Math.max(...usable.map(({ facts }) => facts.version ?? 0))}`,
+          `or compile it for an older Java: javac --release ${Math.max(...usable.map(({ facts }) => javaOf(facts) ?? 0))}`,
         ]
       : []),
     'or push a Dockerfile.',

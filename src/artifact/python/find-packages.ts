@@ -15,7 +15,7 @@ export interface FoundWheel extends WheelName {
 }
 
 export interface Host {
-  /** Python in the base, `3.11`, as far as it is known. */
+  /** Python in the base, `3.11` or `3.11.2`, as far as it is known. */
   version: string | undefined;
   arch: string;
   environment: Environment;

@@ -3,8 +3,9 @@ import { compareVersions } from './versions.ts';
 /** What environment markers (PEP 508) ask about, as it is in the image. */
 export type Environment = Readonly<Record<string, string>>;
 
-/** @param version of Python in the base, `3.11`; undefined where the catalogue does not know it */
+/** @param version of Python in the base, `3.11` or `3.11.2`; undefined where the catalogue does not know it */
 export function environmentOf(version: string | undefined, hostArch: string): Environment {
+  const [, minor, patch = '.99'] = /^(\d+\.\d+)(\.\d+)?/.exec(version ?? '') ?? [];
   return {
     os_name: 'posix',
     sys_platform: 'linux',
@@ -12,7 +13,7 @@ export function environmentOf(version: string | undefined, hostArch: string): En
     platform_machine: hostArch === 'arm64' ? 'aarch64' : 'x86_64',
     platform_python_implementation: 'CPython',
     implementation_name: 'cpython',
-    ...(version?.includes('.') ? { python_version: version, python_full_version: `${version}.99` } : {}),
+    ...(minor === undefined ? {} : { python_version: minor, python_full_version: minor + patch }),
   };
 }
 

@@ -169,7 +169,8 @@ function downloadCommand(
   folder = WHEEL_FOLDERS[0]!,
 ): string {
   const machine = hostArch === 'arm64' ? 'aarch64' : 'x86_64';
-  const python = version?.includes('.') ? ` --python-version ${version}` : '';
+  const minor = /^\d+\.\d+/.exec(version ?? '')?.[0];
+  const python = minor === undefined ? '' : ` --python-version ${minor}`;
   const what = list.endsWith('.txt') ? `-r ${list}` : '.';
   return `pip download ${what} -d ${folder} --only-binary :all: --platform manylinux2014_${machine}${python} && git add -f ${folder}`;
 }

@@ -24,7 +24,7 @@ export function parseWheelName(file: string): WheelName | undefined {
 
 /**
  * Why a wheel cannot be used on these hosts, for people; undefined where it can.
- * @param version of the base's Python, `3.11`; undefined where nobody knows it, so that any may be it
+ * @param version of the base's Python, `3.11` or `3.11.2`; undefined where nobody knows it, so that any may be it
  */
 export function wheelProblem(wheel: WheelName, version: string | undefined, hostArch: string): string | undefined {
   const machine = hostArch === 'arm64' ? 'aarch64' : 'x86_64';
@@ -41,7 +41,5 @@ export function wheelProblem(wheel: WheelName, version: string | undefined, host
       ? Number(digits) <= Number(minor)
       : Number(digits) === Number(minor);
   });
-  return fits
-    ? undefined
-    : `is for ${wheel.pythons.join(', ')}${version === undefined ? '' : `, not Python ${version}`}`;
+  return fits ? undefined : `is for ${wheel.pythons.join(', ')}${minor === undefined ? '' : `, not Python 3.${minor}`}`;
 }

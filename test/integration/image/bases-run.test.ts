@@ -5,6 +5,12 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
+import { planDeploy } from '../../../src/artifact/plan-deploy.ts';
+import type { DinpError } from '../../../src/domain/errors.ts';
+import { BaseCatalogue } from '../../../src/image/bases.ts';
+import { Registries } from '../../../src/image/registries.ts';
+import { memoryTree } from '../../support/memory-tree.ts';
+import { rawZip } from '../../support/raw-zip.ts';
 import { ImageFixture } from './fixture.ts';
 
 /** What apps get from the targets. */
@@ -28,6 +34,47 @@ async function inBase(name: string, command: string): Promise<string> {
   await images.engine.pull(`${repository}@${digest}`, { signal: new AbortController().signal });
   return images.run({ ref: { repository, digest: digest! } }, ['bash', '-c', command]);
 }
+
+/** What prints the version of a base's runtime, and nothing else. */
+const VERSIONS = {
+  python: 'python3 -c "import platform; print(platform.python_version())"',
+  node: 'node -p process.versions.node',
+  php: "php -r 'echo PHP_VERSION;'",
+  jre17: `java -XshowSettings:properties -version 2>&1 | sed -n 's/.* java.version = //p'`,
+  tomcat10: `java -XshowSettings:properties -version 2>&1 | sed -n 's/.* java.version = //p'`,
+};
+
+describe('bases with a runtime', () => {
+  for (const [name, command] of Object.entries(VERSIONS)) {
+    it(`say which version it is: ${name}`, async () => {
+      const inside = /\d+\.\d+\.\d+/.exec(await inBase(name, command))?.[0];
+      assert.ok(inside !== undefined);
+      assert.equal((await images.bases.usableBases()).get(name)?.version, inside);
+      assert.equal((await images.bases.check(name)).version, inside);
+      // Of what is not here, apt tells; for PHP the metapackage has the first two numbers only.
+      const absent = new BaseCatalogue({ registries: new Registries({ own: { address: '127.0.0.1:9' } }) });
+      const expected = name === 'php' ? inside.replace(/\.\d+$/, '') : inside;
+      assert.equal((await absent.usableBases()).get(name)?.version, expected);
+    });
+  }
+
+  it('are what decides which wheels and packages fit', async () => {
+    const bases = await images.bases.usableBases();
+    await using scope = new AsyncDisposableStack();
+    const options = { app: 'shop', hostArch: 'amd64', bases, scope };
+    const wheel = rawZip([{ name: 'fast-1.dist-info/METADATA', content: 'Name: fast\nVersion: 1\n' }]);
+    const wrong = { 'app.py': '', 'requirements.txt': 'fast\n', 'wheels/fast-1-cp310-cp310-linux_x86_64.whl': wheel };
+    const minor = bases.get('python')?.version?.replace(/\.\d+$/, '');
+    await assert.rejects(planDeploy(memoryTree(wrong), options), (error: DinpError) =>
+      error.message.includes(`fast-1-cp310-cp310-linux_x86_64.whl is for cp310, not Python ${minor}`),
+    );
+    const version = bases.get('node')?.version;
+    const newer = { 'package.json': JSON.stringify({ main: 'a.js', engines: { node: '>=99' } }), 'a.js': '' };
+    assert.deepEqual((await planDeploy(memoryTree(newer), options)).notes, [
+      `package.json asks for node >=99, and the base "node" has ${version}.`,
+    ]);
+  });
+});
 
 interface Running {
   container: Docker.Container;

@@ -152,7 +152,7 @@ describe('which bases can be used', () => {
     assert.deepEqual(await usable(), [false, false, true, false]);
     await bases.sync('used', { signal });
     assert.deepEqual(await usable(), [true, false, true, false]);
-    assert.deepEqual((await bases.usableBases()).get('used')?.version, 99);
+    assert.deepEqual((await bases.usableBases()).get('used')?.version, '99');
     await own.stop();
     try {
       const other = new BaseCatalogue({ registries, architecture: 'amd64' });

@@ -54,6 +54,14 @@ for (const [marker, holds] of MARKERS) {
     assert.equal(markerHolds(marker, { ...environmentOf('3.11', 'amd64'), extra: '' }), holds));
 }
 
+test('markers know the whole version where the base says it', () => {
+  const marker = 'python_full_version >= "3.11.3"';
+  assert.equal(markerHolds(marker, environmentOf('3.11.2', 'amd64')), false);
+  assert.equal(markerHolds(marker, environmentOf('3.11', 'amd64')), true);
+  assert.equal(markerHolds('python_version == "3.11"', environmentOf('3.11.2', 'amd64')), true);
+  assert.equal(markerHolds('python_version < "3"', environmentOf('3', 'amd64')), true);
+});
+
 test('requirements in all spellings', () => {
   const read = (text: string) => {
     const { name, extras, specifier, marker } = parseRequirement(text)!;
@@ -112,6 +120,9 @@ describe('wheels', () => {
     assert.equal(problem('numpy-2.1-cp311-cp311-musllinux_1_2_x86_64.whl'), 'is for musllinux_1_2_x86_64');
     assert.equal(problem('numpy-2.1-cp311-cp311-manylinux_2_17_aarch64.whl'), 'is for manylinux_2_17_aarch64');
     assert.equal(problem('old-1-py2-none-any.whl'), 'is for py2, not Python 3.11');
+    assert.equal(problem('a-1-cp310-cp310-any.whl', '3.11.2'), 'is for cp310, not Python 3.11');
+    assert.equal(problem('a-1-cp310-cp310-any.whl', '3.10.1'), undefined);
+    assert.equal(problem('a-1-cp310-cp310-any.whl', '3'), undefined);
     assert.equal(problem('new-1-cp312-abi3-any.whl'), 'is for cp312, not Python 3.11');
   });
   test('no wheel at all', () => assert.equal(parseWheelName('flask.whl'), undefined));

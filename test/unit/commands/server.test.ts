@@ -109,16 +109,18 @@ test('bases list, check, build, sync and load', async (t) => {
     pinned: undefined,
     remedies: digest === undefined ? [`bases build ${name}`, `bases load ${name} FILE`] : [],
   });
-  terminal.bases.push(base('glibc', undefined), base('static', 'sha256:1'));
+  terminal.baseVersions.set('static', '3.11');
+  terminal.bases.push(base('glibc', undefined), { ...base('static', 'sha256:1'), version: '3.10' });
   assert.deepEqual(
     await terminal.type('bases'),
     ok(
-      'BASE    FOR     WHEN  VERSION  IMAGE\nglibc   glibc                  r/glibc:1\nstatic  static                 r/static:1\n',
+      'BASE    FOR     WHEN  VERSION  IMAGE\nglibc   glibc                  r/glibc:1\nstatic  static        3.11     r/static:1\n',
     ),
   );
   assert.deepEqual(await terminal.type('bases check'), {
     status: 1,
-    stdout: 'BASE    STATE    DETAIL\nglibc   missing  r/glibc:1 is not in the registry\nstatic  ready    sha256:1\n',
+    stdout:
+      'BASE    STATE    VERSION  DETAIL\nglibc   missing           r/glibc:1 is not in the registry\nstatic  ready    3.10     sha256:1\n',
     stderr: 'What to type:\n  glibc: dinp bases build glibc   (or dinp bases load glibc FILE)\n',
   });
   assert.equal((await terminal.type('bases check static')).status, 0);
@@ -126,7 +128,7 @@ test('bases list, check, build, sync and load', async (t) => {
   assert.deepEqual(await terminal.type('bases check jre17'), {
     status: 1,
     stdout:
-      'BASE   STATE    DETAIL\njre17  changed  sha256:2; dinp put sha256:1 there, and someone has pushed another since\n',
+      'BASE   STATE    VERSION  DETAIL\njre17  changed           sha256:2; dinp put sha256:1 there, and someone has pushed another since\n',
     stderr: 'What to type:\n  jre17: dinp bases sync jre17\n',
   });
   assert.deepEqual(

@@ -75,6 +75,8 @@ export class Terminal {
   readonly target = new MemoryTarget();
   readonly logged: object[] = [];
   readonly bases: BaseState[] = [];
+  /** What the registry's images say, by base. */
+  readonly baseVersions = new Map<string, string>();
   /** What the registry has, by digest. */
   readonly inspected = new Map<string, InspectedImage>();
   branches: string[] = [];
@@ -202,6 +204,10 @@ export class Terminal {
       targetOf: () => this.target,
       bases: {
         list: () => this.bases,
+        usableBases: async () =>
+          new Map(
+            [...this.baseVersions].map(([name, version]) => [name, { for: [], shell: true, usable: true, version }]),
+          ),
         check: async (name) => this.bases.find((base) => base.name === name)!,
         build: async (name, onOutput) => {
           onOutput(`unpacking ${name}`);

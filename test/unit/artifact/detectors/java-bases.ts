@@ -6,18 +6,18 @@ import { type FileSpec, memoryTree } from '../memory-tree.ts';
 
 const ROOT = '/usr/local/tomcat/webapps/ROOT';
 
-function base(kind: string, version: number, more: Partial<BaseFacts> = {}): BaseFacts {
+function base(kind: string, version: string, more: Partial<BaseFacts> = {}): BaseFacts {
   return { for: [kind], version, shell: true, usable: true, ...more };
 }
 
 export const JAVA_BASES: ReadonlyMap<string, BaseFacts> = new Map([
-  ['tomcat9', base('war', 17, { when: 'javax', into: ROOT })],
-  ['tomcat10', base('war', 17, { when: 'jakarta', into: ROOT })],
-  ['tomcat10-java21', base('war', 21, { when: 'jakarta', into: ROOT, usable: false })],
-  ['jre25', base('jar', 25, { usable: false })],
-  ['jre21', base('jar', 21)],
-  ['jre8', base('jar', 8, { usable: false })],
-  ['jre17', base('jar', 17)],
+  ['tomcat9', base('war', '17', { when: 'javax', into: ROOT })],
+  ['tomcat10', base('war', '17', { when: 'jakarta', into: ROOT })],
+  ['tomcat10-java21', base('war', '21', { when: 'jakarta', into: ROOT, usable: false })],
+  ['jre25', base('jar', '25', { usable: false })],
+  ['jre21', base('jar', '21')],
+  ['jre8', base('jar', '8', { usable: false })],
+  ['jre17', base('jar', '17.0.13')],
 ]);
 
 export async function planJava(

@@ -89,7 +89,7 @@ const FOUND: [string, Files, string][] = [
   [
     'a newer Node.js than there is',
     { 'package.json': json({ main: 'a.js', engines: { node: '>=22' } }), 'a.js': '' },
-    'Node.js app package.json (node a.js) on node\nstarts node a.js in /app\nNODE_ENV=production\npackage.json asks for node >=22, and the base "node" has 18.',
+    'Node.js app package.json (node a.js) on node\nstarts node a.js in /app\nNODE_ENV=production\npackage.json asks for node >=22, and the base "node" has 18.20.4.',
   ],
   [
     "a library's pages are a site",
@@ -193,9 +193,9 @@ test('of several bases the newest whose version fits', async () => {
   const facts: Omit<BaseFacts, 'version'> = { shell: true, for: ['node'], usable: true };
   const bases = new Map<string, BaseFacts>([
     ...BASES,
-    ['node22', { ...facts, version: 22 }],
-    ['node24', { ...facts, version: 24 }],
-    ['node26', { ...facts, version: 26, usable: false }],
+    ['node22', { ...facts, version: '22' }],
+    ['node24', { ...facts, version: '24' }],
+    ['node26', { ...facts, version: '26', usable: false }],
   ]);
   const files = { 'package.json': app({ engines: { node: '^22 || >=24' } }), 'a.js': '' };
   assert.match(await planned(files, bases), / on node24\n/);

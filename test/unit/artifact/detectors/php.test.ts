@@ -64,7 +64,7 @@ const FOUND: [string, Files, string][] = [
   [
     'a newer PHP than the base has',
     { 'composer.json': '{"require":{"php":"^8.4"}}', 'index.php': '' },
-    'PHP app (index.php) on php\nstarts the base\'s in /app\nDOCUMENT_ROOT=/app\ncomposer.json asks for php ^8.4, and the base "php" has 8.2.',
+    'PHP app (index.php) on php\nstarts the base\'s in /app\nDOCUMENT_ROOT=/app\ncomposer.json asks for php ^8.4, and the base "php" has 8.2.29.',
   ],
 ];
 for (const [name, files, expected] of FOUND) test(name, async () => assert.equal(await planned(files), expected));
@@ -110,7 +110,7 @@ test('links stay links, and what git needs stays out', async () => {
 test('of several bases the one whose version fits', async () => {
   const bases = new Map<string, BaseFacts>([
     ...BASES,
-    ['php84', { shell: true, for: ['php'], version: 8.4, usable: true }],
+    ['php84', { shell: true, for: ['php'], version: '8.4', usable: true }],
   ]);
   const files = { 'composer.json': '{"require":{"php":"^8.4"}}', 'index.php': '' };
   assert.match(await planned(files, bases), /^PHP app \(index\.php\) on php84\n/);

@@ -4,9 +4,9 @@ import type { BaseFacts, ServicePlan } from '../../../../src/domain/plan.ts';
 import { type FileSpec, memoryTree } from '../memory-tree.ts';
 
 export const BASES = new Map<string, BaseFacts>([
-  ['php', { shell: true, for: ['php'], version: 8.2, usable: true }],
-  ['python', { shell: true, for: ['python'], version: 3.11, usable: true }],
-  ['node', { shell: true, for: ['node'], version: 18, usable: true }],
+  ['php', { shell: true, for: ['php'], version: '8.2.29', usable: true }],
+  ['python', { shell: true, for: ['python'], version: '3.11.2', usable: true }],
+  ['node', { shell: true, for: ['node'], version: '18.20.4', usable: true }],
   ['plain', { shell: true, into: '/opt/app', for: ['plain'], usable: true }],
   ['static', { shell: false, for: ['binary'], usable: true }],
   ['static-site', { shell: false, into: '/srv/www', for: ['static'], usable: true }],

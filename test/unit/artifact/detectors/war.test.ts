@@ -236,7 +236,7 @@ describe('wars that are refused', () => {
 });
 
 test('Of several wars the one called like the app is taken, and the base of the smallest fitting Java', async () => {
-  const bases = new Map([...JAVA_BASES, ['tomcat9-java8', { ...JAVA_BASES.get('tomcat9')!, version: 8 }]]);
+  const bases = new Map([...JAVA_BASES, ['tomcat9-java8', { ...JAVA_BASES.get('tomcat9')!, version: '8' }]]);
   const war = zipOf({ 'WEB-INF/classes/Shop.class': makeClass(8, JAVAX) });
   await using plan = asDisposable(await planJava({ 'shop-2.war': war, 'other.war': war }, bases));
   assert.equal(plan.service.found, 'web application shop-2.war (javax.servlet, Java 8)');
