@@ -97,7 +97,22 @@ async function planFiles(
     artifact.image.kind === 'layers' ? artifact.image.command !== undefined || hasOwnCommand(artifact) : true;
   const processes = planProcesses(manifest, procfile, imageStarts, appJson);
   refuseShellWithout(artifact.image, options.bases, processes.commands);
-  return { artifact, processes };
+  return { artifact: { ...artifact, image: withWritable(artifact.image, options.bases, processes) }, processes };
+}
+
+/** Where artifacts are laid in bases that do not say it. */
+const INTO = '/app';
+
+/** Says which folders the app can write to: its own, and those of its volumes. */
+function withWritable(
+  image: ImagePlan,
+  bases: ReadonlyMap<string, BaseFacts>,
+  { processes }: PlannedProcesses,
+): ImagePlan {
+  if (image.kind !== 'layers') return image;
+  const own = [bases.get(image.base)?.into ?? INTO, image.workdir ?? INTO].filter((folder) => folder !== '/');
+  const volumes = processes.flatMap((process) => Object.values(process.volumes));
+  return { ...image, writable: [...new Set(own)].sort(), volumes: [...new Set(volumes)].sort() };
 }
 
 function deployPlan(

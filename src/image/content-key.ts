@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { ImagePlan } from '../domain/plan.ts';
 
 /** Raised whenever the same input would give another image. */
-const RECIPE_VERSION = 2;
+const RECIPE_VERSION = 3;
 
 export interface KeyParts {
   plan: ImagePlan;

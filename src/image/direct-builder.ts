@@ -14,6 +14,7 @@ import { findLayer, keepLayer } from './direct/kept-layers.ts';
 import { uploadLayer } from './direct/layer-upload.ts';
 import type { LayersPlan, Layout } from './direct/layout.ts';
 import { layOut } from './direct/layout.ts';
+import { giveFolders } from './direct/owned-folders.ts';
 import { megabytes, Progress } from './direct/progress.ts';
 import { jsonBlob, makeManifest } from './image-format.ts';
 import { formatImageName, parseImageName } from './image-name.ts';
@@ -57,7 +58,7 @@ export class DirectImageBuilder implements ImageBuilder {
     const what = `the ${plan.artifact} image of ${request.app}`;
     const found = await this.#bases.find(plan.base, { what, onOutput: (text) => request.onOutput(text), signal });
     const key = contentKey({
-      // The layers' keys say all of the files, more exactly than the ids of the trees that they lie in.
+      // The layers' keys say all of the files, more exactly than the ids of the trees that they lie in; the base, whose folders are.
       plan: { ...plan, files: [], dependencies: [] },
       watch: layouts.map((layout) => `${layout.name} ${layout.key}`),
       recipe: [],
@@ -68,7 +69,7 @@ export class DirectImageBuilder implements ImageBuilder {
     const known = await tags.reuse();
     if (known !== undefined) return known;
     const base = await readBase(this.#placeOf(found), found.digest, platform, signal);
-    const made = await this.#layers(request, base, layouts);
+    const made = await this.#layers(request, base, giveFolders(layouts, plan, base));
     const kind = { format: base.format, platform };
     const [manifest] = await Promise.all([
       this.#write(request, { plan, base, found, key, made }),
@@ -117,7 +118,7 @@ export class DirectImageBuilder implements ImageBuilder {
     const count = `${base.layers.length} ${base.layers.length === 1 ? 'layer' : 'layers'}`;
     const { plan } = request;
     const name = plan.kind === 'layers' ? plan.base : '';
-    return `Base ${name}@${base.digest.slice(0, 'sha256:'.length + 12)}… (${count}, ${where}${zstd})\n`;
+    return `Base ${name}@${base.digest.slice(0, 'sha256:'.length + 12)} (${count}, ${where}${zstd})\n`;
   }
 
   /** Finds the layer of those files in the registry, else makes it. */

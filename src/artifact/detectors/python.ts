@@ -13,7 +13,7 @@ const FILES = ['app.py', 'main.py', 'server.py', 'wsgi.py'];
 /** Files that tell of Python by themselves. */
 const EVIDENCE = ['requirements.txt', 'pip_requirements.txt', 'app.py', 'main.py'];
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** Its output is to be read as it comes, and nothing can be written beside it. */
+/** Its output is to be read as it comes; byte code would be lost with the container. */
 const ENV = { PYTHONUNBUFFERED: '1', PYTHONDONTWRITEBYTECODE: '1' };
 
 /** A Python app: a zip app, or files with their packages as wheels or unpacked beside them. */

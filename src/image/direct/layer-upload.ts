@@ -37,7 +37,7 @@ export async function uploadLayer(
     const packed = createHash('sha256');
     let size = 0;
     let digest = '';
-    const tar = passing(layerTar(tree, layout.files), (chunk) => {
+    const tar = passing(layerTar(tree, layout.files, layout.owned), (chunk) => {
       tarHash.update(chunk);
       onBytes(chunk.length);
     });

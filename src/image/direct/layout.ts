@@ -3,6 +3,7 @@ import { DinpError } from '../../domain/errors.ts';
 import { printable } from '../../domain/names.ts';
 import type { ImagePlan, PlacedFile } from '../../domain/plan.ts';
 import type { Tree, TreeEntry } from '../../domain/tree.ts';
+import type { Owned } from './owned-folders.ts';
 
 export type LayersPlan = Extract<ImagePlan, { kind: 'layers' }>;
 
@@ -25,6 +26,8 @@ export interface Layout {
   files: LaidFile[];
   /** Of all contents. */
   bytes: number;
+  /** undefined where all of it is root's. */
+  owned?: Owned | undefined;
   /** 64 hex digits: equal exactly where the layer's tar is equal. */
   key: string;
 }
@@ -36,7 +39,17 @@ const LAYER_VERSION = 1;
  * Folders that only the base may fill. In merged-usr systems the first ones are links, which a folder of ours would replace, and with
  * them every program of the base; the others are the kernel's.
  */
-const CLOSED = new Set(['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32', 'dev', 'proc', 'sys']);
+export const CLOSED: ReadonlySet<string> = new Set([
+  'bin',
+  'sbin',
+  'lib',
+  'lib32',
+  'lib64',
+  'libx32',
+  'dev',
+  'proc',
+  'sys',
+]);
 
 /**
  * Sorts a plan's files into at most two layers: those of its dependency folders below, the others above. A layer without files is left out.

@@ -5,6 +5,8 @@ export interface TarEntry {
   type: 'file' | 'folder' | 'link';
   /** Permission bits. */
   mode: number;
+  uid: number;
+  gid: number;
   /** Bytes of a file; 0 for the others. */
   size: number;
   /** Seconds since the epoch. */
@@ -17,6 +19,8 @@ const BLOCK = 512;
 const TYPE = { file: '0', folder: '5', link: '2' };
 /** The most that 11 octal digits hold. */
 const MAX_SIZE = 0o77777777777;
+/** The most that 7 octal digits hold. */
+const MAX_ID = 0o7777777;
 
 /** The two empty blocks at the end of an archive. */
 export const TAR_END = Buffer.alloc(2 * BLOCK);
@@ -29,8 +33,8 @@ export function tarPadding(size: number): Buffer {
 }
 
 /**
- * The header of an entry in the format of POSIX.1-2001 (pax): a ustar block owned by 0:0 without names, and before it, only where a
- * path, target or size does not fit, a block of pax records. One entry has exactly one form, so that equal files give equal archives.
+ * The header of an entry in the format of POSIX.1-2001 (pax): a ustar block without names of owners, and before it, only where
+ * something does not fit, a block of pax records. One entry has exactly one form, so that equal files give equal archives.
  */
 export function tarHeader(entry: TarEntry): Buffer {
   const path = Buffer.from(entry.path);
@@ -39,12 +43,16 @@ export function tarHeader(entry: TarEntry): Buffer {
   const records = Buffer.concat([
     split === undefined ? paxRecord('path', path) : Buffer.alloc(0),
     target.length > 100 ? paxRecord('linkpath', target) : Buffer.alloc(0),
+    entry.uid > MAX_ID ? paxRecord('uid', Buffer.from(String(entry.uid))) : Buffer.alloc(0),
+    entry.gid > MAX_ID ? paxRecord('gid', Buffer.from(String(entry.gid))) : Buffer.alloc(0),
     entry.size > MAX_SIZE ? paxRecord('size', Buffer.from(String(entry.size))) : Buffer.alloc(0),
   ]);
   const own = ustar({
     ...(split ?? { prefix: Buffer.alloc(0), name: path.subarray(0, 100) }),
     type: TYPE[entry.type],
     mode: entry.mode,
+    uid: entry.uid > MAX_ID ? 0 : entry.uid,
+    gid: entry.gid > MAX_ID ? 0 : entry.gid,
     size: entry.size > MAX_SIZE ? 0 : entry.size,
     mtime: entry.mtime,
     target: target.subarray(0, 100),
@@ -55,6 +63,8 @@ export function tarHeader(entry: TarEntry): Buffer {
     name: Buffer.from('pax'),
     type: 'x',
     mode: 0o644,
+    uid: 0,
+    gid: 0,
     size: records.length,
     mtime: entry.mtime,
     target: Buffer.alloc(0),
@@ -67,6 +77,8 @@ interface Fields {
   name: Buffer;
   type: string;
   mode: number;
+  uid: number;
+  gid: number;
   size: number;
   mtime: number;
   target: Buffer;
@@ -79,8 +91,8 @@ function ustar(fields: Fields): Buffer {
   };
   fields.name.copy(block, 0);
   octal(fields.mode, 100, 7);
-  octal(0, 108, 7);
-  octal(0, 116, 7);
+  octal(fields.uid, 108, 7);
+  octal(fields.gid, 116, 7);
   octal(fields.size, 124, 11);
   octal(fields.mtime, 136, 11);
   block.fill(' ', 148, 156);

@@ -3,9 +3,11 @@ import { describe, it } from 'node:test';
 import { extract } from 'tar-stream';
 import type { DinpError } from '../../../../src/domain/errors.ts';
 import type { PlacedFile } from '../../../../src/domain/plan.ts';
+import type { Base } from '../../../../src/image/direct/base.ts';
 import { layerTar, timeOfContent } from '../../../../src/image/direct/layer-tar.ts';
 import type { LayersPlan } from '../../../../src/image/direct/layout.ts';
 import { layOut } from '../../../../src/image/direct/layout.ts';
+import { giveFolders } from '../../../../src/image/direct/owned-folders.ts';
 import { memoryTree } from '../../../support/memory-tree.ts';
 
 const tree = memoryTree({
@@ -206,5 +208,84 @@ describe('the tar of a layer', () => {
         message: /another size/,
       });
     }
+  });
+});
+
+describe('the folders that belong to the user of the base', () => {
+  const withUser = (User: unknown) => ({ config: { config: { User } } }) as unknown as Base;
+  const given = (changes: Partial<LayersPlan>, user: unknown = '65532:65532', files = all) => {
+    const whole = { ...plan(files, ['/app/node_modules']), writable: ['/app'], ...changes };
+    return giveFolders(layOut(whole, tree), whole, withUser(user));
+  };
+  const keys = (layouts: ReturnType<typeof layOut>) => layouts.map(({ key }) => key);
+  async function list(layouts: ReturnType<typeof layOut>) {
+    const { files, owned } = layouts.at(-1)!;
+    const reader = extract();
+    reader.end(Buffer.concat(await Array.fromAsync(layerTar(tree, files, owned))));
+    const lines: string[] = [];
+    for await (const entry of reader) {
+      entry.resume();
+      const { name, uid, gid, mode } = entry.header;
+      lines.push(`${name} ${uid}:${gid} ${mode!.toString(8)}`);
+    }
+    return lines;
+  }
+
+  it('are the app’s own and those in it, of the upper layer; files stay root’s', async () => {
+    const layouts = given({});
+    assert.equal(layouts[0]!.owned, undefined);
+    assert.deepEqual(await list(layouts), [
+      'app/ 65532:65532 755',
+      'app/app.js 0:0 644',
+      'app/bin/ 65532:65532 755',
+      'app/bin/run 0:0 755',
+    ]);
+    assert.deepEqual((await list(given({}, '1000')))[0], 'app/ 1000:0 755');
+    assert.deepEqual(await list(given({ writable: ['/app/bin'] })), [
+      'app/ 0:0 755',
+      'app/bin/ 65532:65532 755',
+      'app/app.js 0:0 644',
+      'app/bin/run 0:0 755',
+    ]);
+  });
+
+  it('are those of volumes too, with what is in them, though no file needs them', async () => {
+    const changes = { volumes: ['/var/lib/shop/', '/app/bin', '/lib/x', '/tmp'] };
+    assert.deepEqual(await list(given(changes)), [
+      'app/ 65532:65532 755',
+      'app/bin/ 65532:65532 755',
+      'tmp/ 65532:65532 1777',
+      'var/ 0:0 755',
+      'var/lib/ 0:0 755',
+      'var/lib/shop/ 65532:65532 755',
+      'app/app.js 0:0 644',
+      'app/bin/run 65532:65532 755',
+    ]);
+    const alone = given({ writable: [], volumes: ['/data'] }, '1:1', []);
+    assert.deepEqual(await list(alone), ['data/ 1:1 755']);
+  });
+
+  it('are none where the base runs as root, or as somebody by name', () => {
+    const plain = keys(layOut(plan(all, ['/app/node_modules']), tree));
+    for (const user of [null, '', '0', '0:0', 'root', 'nonroot:nonroot', 7.5])
+      assert.deepEqual(keys(given({ volumes: ['/data'] }, user)), plain, String(user));
+    assert.equal(keys(given({}))[0], plain[0]);
+    assert.notEqual(keys(given({}))[1], plain[1]);
+    assert.notEqual(keys(given({}, '1:1'))[1], keys(given({}, '1:2'))[1]);
+    assert.notEqual(keys(given({ volumes: ['/a'] }))[1], keys(given({ volumes: ['/b'] }))[1]);
+    assert.deepEqual(keys(given({ volumes: ['/a'] })), keys(given({ volumes: ['/a/'] })));
+  });
+
+  it('are refused where the app has a file, and left to the engine behind a link', () => {
+    for (const [volume, file] of [
+      ['/app/app.js', '/app/app.js'],
+      ['/app/bin/run/data', '/app/bin/run'],
+    ])
+      assert.throws(
+        () => given({ volumes: [volume!] }),
+        refused(new RegExp(`^A volume is to be mounted at ${volume}, and ${file} is a file of the app`)),
+      );
+    const files = [...all, { to: '/app/current', from: 'current' }];
+    assert.deepEqual(given({ volumes: ['/app/current/x'] }, '1:1', files)[1]!.owned?.volumes, []);
   });
 });

@@ -10,6 +10,8 @@ const entry = (changes: Partial<TarEntry>): TarEntry => ({
   path: 'a',
   type: 'file',
   mode: 0o644,
+  uid: 0,
+  gid: 0,
   size: 0,
   mtime: 1_000_000_000,
   target: '',
@@ -46,6 +48,19 @@ describe('headers of a tar archive', () => {
         const kind = mode === 0o755 && type === 'file' ? '-rwxr-xr-x' : kinds[type];
         return `${kind} 0/0 0 2001-09-09 01:46:40 ${path}${type === 'link' ? ` -> ${target}` : ''}`;
       }),
+    );
+  });
+
+  it('say owners, also those whose numbers are too large for the plain format', () => {
+    const owners = [
+      { uid: 65532, gid: 65533 },
+      { uid: 0o7777777, gid: 0o10000000 },
+      { uid: 4_000_000_000, gid: 0 },
+    ];
+    const listed = list(Buffer.concat([...owners.map((owner) => tarHeader(entry(owner))), TAR_END]));
+    assert.deepEqual(
+      listed.map((line) => line.split(/ +/)[1]),
+      owners.map(({ uid, gid }) => `${uid}/${gid}`),
     );
   });
 
