@@ -62,3 +62,13 @@ export function sourceTag(source: Source): string {
       return `img-${createHash('sha256').update(source.reference).digest('hex').slice(0, TAG_DIGITS)}`;
   }
 }
+
+/** Full SHA of the commit; undefined for a source of another kind. */
+export function commitOf(source: Source): string | undefined {
+  return source.kind === 'commit' ? source.sha : undefined;
+}
+
+/** Short name of the branch that was pushed; undefined for a source of another kind. */
+export function branchOf(source: Source): string | undefined {
+  return source.kind === 'commit' ? source.ref.replace('refs/heads/', '') : undefined;
+}
