@@ -8,10 +8,7 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { DinpError } from '../domain/errors.ts';
 import type { Host, RunOptions, RunResult, StreamOptions } from './host.ts';
-
-const DEFAULT_TIMEOUT_MS = 60_000;
-/** More than this of a program's output is not kept: the last part is. */
-const MAX_OUTPUT_BYTES = 8 * 1024 * 1024;
+import { runToEnd } from './run-to-end.ts';
 
 /** The machine that we run on. */
 export class LocalHost implements Host {
@@ -41,28 +38,8 @@ export class LocalHost implements Host {
     await rm(path, { force: true });
   }
 
-  async run(argv: string[], options: RunOptions = {}): Promise<RunResult> {
-    const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
-    const stdin = options.stdin === undefined ? undefined : oneChunk(options.stdin);
-    const stdout = new Tail(MAX_OUTPUT_BYTES);
-    const stderr = new Tail(MAX_OUTPUT_BYTES);
-    try {
-      const code = await this.stream(argv, {
-        stdin,
-        onStdout: (chunk) => stdout.add(chunk),
-        onStderr: (chunk) => stderr.add(chunk),
-        signal,
-      });
-      return { code, stdout: stdout.text(), stderr: stderr.text() };
-    } catch (error) {
-      if (!timeout.aborted || options.signal?.aborted) throw error;
-      const seconds = Math.round(timeoutMs / 1000);
-      throw new DinpError('timeout', `${argv[0]} did not end within ${seconds} s on ${this.name}.`, {
-        detail: (stdout.text() + stderr.text()).trim().slice(-2000),
-      });
-    }
+  async run(argv: string[], options?: RunOptions): Promise<RunResult> {
+    return await runToEnd(this, argv, options);
   }
 
   async *follow(argv: string[], options: { signal: AbortSignal }): AsyncGenerator<string> {
@@ -146,27 +123,6 @@ function killGroup(pid: number): void {
   }
 }
 
-/** Keeps the last bytes of an output. */
-class Tail {
-  readonly #max: number;
-  readonly #chunks: Uint8Array[] = [];
-  #size = 0;
-
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  add(chunk: Uint8Array): void {
-    this.#chunks.push(chunk);
-    this.#size += chunk.length;
-    while (this.#size > this.#max && this.#chunks.length > 1) this.#size -= this.#chunks.shift()!.length;
-  }
-
-  text(): string {
-    return Buffer.concat(this.#chunks).toString();
-  }
-}
-
 async function drain(from: Readable, to: (chunk: Uint8Array) => void | Promise<void>): Promise<void> {
   for await (const chunk of from) await to(chunk as Uint8Array);
 }
@@ -185,10 +141,6 @@ async function feed(to: Writable, from: AsyncIterable<Uint8Array> | undefined): 
     // The sender broke off: the program sees the end of its input.
     to.end();
   }
-}
-
-async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text);
 }
 
 function canceled(argv: string[]): DinpError {
