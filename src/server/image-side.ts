@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs';
+import type Docker from 'dockerode';
+import { openOutput } from '../artifact/output-tree.ts';
+import { Compiler } from '../deploy/compile.ts';
+import type { ImageRef } from '../domain/image-ref.ts';
+import type { ImagePlan } from '../domain/plan.ts';
+import { BaseCatalogue } from '../image/bases.ts';
+import type { ImageBuilder } from '../image/builder.ts';
+import { CompiledImages } from '../image/compiled-images.ts';
+import { DirectImageBuilder } from '../image/direct-builder.ts';
+import { ImageEngine } from '../image/engine.ts';
+import { EngineImageBuilder } from '../image/engine-builder.ts';
+import { ImageCopier } from '../image/image-copier.ts';
+import { parseImageName } from '../image/image-name.ts';
+import { type InspectedImage, inspectImage } from '../image/inspect-image.ts';
+import { Referrers } from '../image/referrers.ts';
+import { Registries } from '../image/registries.ts';
+import { ToolchainImages } from '../image/toolchain-images.ts';
+import { Toolchains } from '../run/toolchain.ts';
+import type { ServerConfig } from './config.ts';
+import { hostPlatform } from './this-machine.ts';
+
+export type ImageSide = ReturnType<typeof createImageSide>;
+
+/** Everything that makes images and keeps them. @param scratch folder for what builders leave */
+export function createImageSide(parts: { config: ServerConfig; docker: Docker; serverId: string; scratch: string }) {
+  const { config, docker, serverId, scratch } = parts;
+  const registries = createRegistries(config);
+  const bases = new BaseCatalogue({ registries, file: config.bases.file, mirrors: config.bases.mirrors });
+  const direct = { registries, bases, autoBases: config.bases.auto, platform: hostPlatform() };
+  const engineSide = { engine: new ImageEngine(docker), registries, bases, autoBases: config.bases.auto };
+  const compiledImages = new CompiledImages(direct);
+  const builders: Record<ImagePlan['kind'], ImageBuilder> = {
+    layers: new DirectImageBuilder(direct),
+    image: new ImageCopier(direct),
+    dockerfile: new EngineImageBuilder({ ...engineSide, server: serverId }),
+    kept: compiledImages,
+  };
+  const builder: ImageBuilder = { build: (request) => builders[request.plan.kind].build(request) };
+  const toolchains = new Toolchains(docker, { serverId });
+  const compiler = new Compiler({
+    toolchainImages: new ToolchainImages(engineSide),
+    toolchains,
+    images: compiledImages,
+    openOutput: (tar, what) => openOutput(tar, what, { scratch }),
+  });
+  const referrers = new Referrers(registries.own);
+  return { registries, bases, builder, compiler, toolchains, referrers };
+}
+
+function createRegistries({ registry }: ServerConfig): Registries {
+  return new Registries({
+    own: {
+      address: registry.push,
+      credentials: registry.auth,
+      ca: registry.ca === undefined ? undefined : readFileSync(registry.ca, 'utf8'),
+    },
+    pullAddress: registry.pull,
+  });
+}
+
+/** What our registry has of a release's image, which names the repository by the address that hosts pull from. */
+export async function inspectRelease(
+  registries: Registries,
+  image: ImageRef,
+  signal: AbortSignal,
+): Promise<InspectedImage | undefined> {
+  const { repository } = parseImageName(image.repository, registries.own.address);
+  return await inspectImage(registries.own, repository, image.digest, hostPlatform(), signal);
+}

@@ -1,0 +1,92 @@
+import { join } from 'node:path';
+import type Docker from 'dockerode';
+import { Addresses } from '../deploy/addresses.ts';
+import { DinpError } from '../domain/errors.ts';
+import type { Registries } from '../image/registries.ts';
+import { CaddyRouter } from '../router/caddy.ts';
+import { DockerTarget } from '../run/docker-target.ts';
+import { EmitTarget } from '../run/emit-target.ts';
+import { LocalHost } from '../run/local-host.ts';
+import { SystemdTarget } from '../run/systemd-target.ts';
+import type { Target } from '../run/target.ts';
+import type { Store } from '../store/store.ts';
+import { RunUnits } from '../unit/run-unit.ts';
+import { verifyUnits } from '../unit/verify.ts';
+import { parsePortRange, type ServerConfig } from './config.ts';
+import type { dataPaths } from './data-folder.ts';
+import { findProgram } from './find-program.ts';
+import { ReleaseUnits } from './release-units.ts';
+import { PACKAGE } from './this-machine.ts';
+
+/** Everything that keeps instances running and leads visitors to them. */
+export function createRunSide(parts: {
+  config: ServerConfig;
+  store: Store;
+  docker: Docker;
+  serverId: string;
+  registries: Registries;
+  paths: ReturnType<typeof dataPaths>;
+}) {
+  const { config, store, serverId, paths } = parts;
+  const { caddy, listen, bind } = config.router;
+  const router = caddy === 'none' ? undefined : new CaddyRouter({ admin: caddy, listen, bind });
+  const host = new LocalHost();
+  const units = new ReleaseUnits(
+    new RunUnits(join(PACKAGE, 'unit-templates'), {
+      docker: findProgram('docker', '/usr/bin/docker'),
+      server: serverId,
+      environmentFolder: paths.environment,
+    }),
+    paths.units,
+    (files) => verifyUnits(files, host),
+  );
+  const targets = createTargets({ ...parts, units, host });
+  const target = (name: string | undefined): Target => findTarget(targets, name ?? config.target);
+  const addresses = new Addresses(store, {
+    address: config.address,
+    domain: config.domain,
+    routerPort: router && portOf(listen),
+    appPorts: parsePortRange(config.ports.apps),
+    instancePorts: parsePortRange(config.ports.instances),
+  });
+  return { router, units, targets, target, addresses };
+}
+
+function createTargets(parts: {
+  docker: Docker;
+  serverId: string;
+  registries: Registries;
+  units: ReleaseUnits;
+  host: LocalHost;
+  paths: ReturnType<typeof dataPaths>;
+}): Map<string, Target> {
+  const { docker, serverId, registries, units, host, paths } = parts;
+  const all: Target[] = [
+    new DockerTarget(docker, {
+      serverId,
+      findLogin: (repository) => registries.credentialsFor(repository.split('/')[0]!),
+    }),
+    new SystemdTarget(host, {
+      renderer: units.renderer,
+      server: serverId,
+      docker: findProgram('docker', '/usr/bin/docker'),
+      environmentFolder: paths.environment,
+      verify: (files) => verifyUnits(files, host),
+    }),
+    new EmitTarget(paths.units),
+  ];
+  return new Map(all.map((target) => [target.name, target]));
+}
+
+function findTarget(targets: Map<string, Target>, name: string): Target {
+  const found = targets.get(name);
+  if (found) return found;
+  throw new DinpError('config', `there is no target ${name}.`, {
+    hint: `This server has: ${[...targets.keys()].join(', ')}.`,
+  });
+}
+
+/** The port of a listen address such as `:80` or `0.0.0.0:8080`. */
+function portOf(listen: string): number {
+  return Number(listen.slice(listen.lastIndexOf(':') + 1));
+}
