@@ -43,7 +43,7 @@ before(async () => {
 });
 after(async () => {
   await scope.disposeAsync();
-  for (const volume of ['data', 'seeded']) await images?.docker.getVolume(`t-${images.id}-${volume}`).remove();
+  for (const volume of ['data', 'seeded', 'old']) await images?.docker.getVolume(`t-${images.id}-${volume}`).remove();
   await images?.[Symbol.asyncDispose]();
 });
 
@@ -111,6 +111,14 @@ describe('images of apps that do not run as root', () => {
     assert.notEqual(second.ref.digest, first.ref.digest);
     const append = `echo two >>/data/shop/a.db && cat /data/shop/a.db ${seed}`;
     assert.equal(await sh(second.ref, volumes, append), 'one\ntwo\nchanged\n');
+  });
+
+  it('get a volume that was root’s before', async () => {
+    const [without, with_] = [await planOf('node', ''), await planOf('node', VOLUMES)];
+    const before = await images.build(without.tree, { plan: without.image });
+    assert.match(await sh(before.ref, { old: '/data/shop' }, 'echo x >/data/shop/a'), /[Pp]ermission denied/);
+    const { ref } = await images.build(with_.tree, { plan: with_.image });
+    assert.equal(await sh(ref, { old: '/data/shop' }, 'echo x >/data/shop/a && cat /data/shop/a'), 'x\n');
   });
 
   it('are the same every time, others where volumes are elsewhere, with the same layer of dependencies', async () => {
