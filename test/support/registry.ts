@@ -29,6 +29,8 @@ export interface TestRegistryOptions {
   tokens?: { realm: string; service: string; issuer: string; certificate: string };
   /** Speaks TLS, with these PEM files. */
   tls?: { certificate: string; key: string };
+  /** Does not let manifests be deleted, as registries come by default. */
+  keepsAll?: boolean;
   /** Where it listens; any free port if not given. */
   port?: number;
   /** Fills the folder of its data before it starts. */
@@ -51,7 +53,7 @@ export async function startRegistry(options: TestRegistryOptions = {}): Promise<
   await writeFile(passwords, `${PUSHER}\n`);
   await writeFile(
     config,
-    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${root}}, delete: {enabled: true}}\nhttp: {addr: ${address}${secure}}\n${auth}${token}`,
+    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${root}}, delete: {enabled: ${options.keepsAll !== true}}}\nhttp: {addr: ${address}${secure}}\n${auth}${token}`,
   );
   await options.fill?.(root);
   let stop = await run(config, address);

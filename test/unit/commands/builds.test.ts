@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Build } from '../../../src/domain/build.ts';
-import { Terminal } from './terminal.ts';
+import { deployer, Terminal } from './terminal.ts';
 
 const ok = (stdout: string) => ({ status: 0, stdout, stderr: '' });
+const fromServer = (build: number) => `Log of build ${build} of blog, from this server:\n`;
 const failed = (status: number, stderr: string) => ({ status, stdout: '', stderr });
 
 function addBuild(terminal: Terminal, app: string, sha = 'a'): Build {
@@ -114,10 +115,10 @@ test('builds log prints the output without what could harm a terminal', async (t
     'failed',
     '-----> Building\n       \u001b[32mgreen\u001b[0m\ttab \u202eevil\r\n       é unfinished',
   );
-  assert.deepEqual(
-    await terminal.type('builds log blog'),
-    ok('-----> Building\n       green\ttab ?evil\n       é unfinished\n'),
-  );
+  assert.deepEqual(await terminal.type('builds log blog'), {
+    ...ok('-----> Building\n       green\ttab ?evil\n       é unfinished\n'),
+    stderr: fromServer(1),
+  });
 });
 
 test('builds log of a running build ends; with -f it goes on, and ends with the result', async (t) => {
@@ -129,18 +130,43 @@ test('builds log of a running build ends; with -f it goes on, and ends with the 
   ] as const) {
     const build = addBuild(terminal, 'blog');
     terminal.logs.append(build.id, '-----> one\n');
-    assert.deepEqual(await terminal.type('builds log blog'), ok('-----> one\n'));
+    const stderr = fromServer(build.number);
+    assert.deepEqual(await terminal.type('builds log blog'), { ...ok('-----> one\n'), stderr });
     let seen: (() => void) | undefined;
     const firstLine = new Promise<void>((resolve) => {
       seen = resolve;
     });
-    const following = terminal.type('builds log blog -f', { onOutput: () => seen!() });
+    const following = terminal.type('builds log blog -f', {
+      onOutput: (text) => text.includes('one') && seen!(),
+    });
     await firstLine;
     terminal.logs.append(build.id, '-----> two\n');
     terminal.store.builds.finish(build.id, { state });
     terminal.logs.end(build.id);
-    assert.deepEqual(await following, { status, stdout: '-----> one\n-----> two\n', stderr: '' });
+    assert.deepEqual(await following, { status, stdout: '-----> one\n-----> two\n', stderr });
   }
+});
+
+test('builds log reads what the registry keeps where this server has no log, and says so', async (t) => {
+  const terminal = new Terminal(t);
+  terminal.deployed('blog');
+  const build = finished(terminal, 'blog', 'succeeded', 'here\n');
+  terminal.logs.remove(build.id);
+  assert.match((await terminal.type('builds log blog')).stderr, /no build's log/);
+  const kept = { log: Buffer.from('there\u001b[2J\n'), image: 'registry/blog@sha256:11', app: 'blog', build: '1' };
+  terminal.keptLogs.set('blog:b1', kept).set('blog:main', kept).set('shop:main', kept);
+  const printed = {
+    status: 0,
+    stdout: 'there\n',
+    stderr: 'Log of build 1 of blog, from the registry: registry/blog@sha256:11\n',
+  };
+  assert.deepEqual(await terminal.type('builds log blog 1'), printed);
+  assert.deepEqual(await terminal.type('builds log --image blog:main'), printed);
+  const bob = deployer('bob', 'blog');
+  assert.deepEqual(await terminal.type('builds log --image blog:main', { as: bob }), printed);
+  assert.match((await terminal.type('builds log --image shop:main', { as: bob })).stderr, /"shop" is no app of yours/);
+  assert.match((await terminal.type('builds log')).stderr, /<app> is missing/);
+  assert.match((await terminal.type('builds log blog --image blog:main')).stderr, /cannot be together/);
 });
 
 test('builds cancel ends the one that runs; of several it asks which', async (t) => {
