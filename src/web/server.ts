@@ -35,7 +35,8 @@ export async function openWeb(
       keepAlive: true,
       keepAliveTimeout: IDLE_MS,
       headersTimeout: HEADERS_MS,
-      requestTimeout: settings.requestMs,
+      // The handler's own limit, which says more, comes first.
+      requestTimeout: settings.requestMs + HEADERS_MS,
       connectionsCheckingInterval: CHECK_MS,
     },
     handle,

@@ -21,7 +21,7 @@ import { fillWithBases, SMALL_BASES } from './base-cache.ts';
 import { type Caddy, startCaddy } from './caddy.ts';
 import { GitClient } from './git-client.ts';
 import { type PortBlock, takePortBlock } from './port-block.ts';
-import { type Ended, type Program, start } from './program.ts';
+import { type Ended, type Program, type Stdin, start } from './program.ts';
 import { startRegistry, type TestRegistry } from './registry.ts';
 import { mountSmallDisk, type SmallDisk } from './small-disk.ts';
 import { until } from './until.ts';
@@ -40,6 +40,8 @@ export interface ServerOptions {
   diskMegabytes?: number;
   /** The same for the registry's data: `server.registryDisk`. */
   registryMegabytes?: number;
+  /** The registry lets nothing be deleted. */
+  keepsAll?: boolean;
 }
 
 /** A row of the server's builds, as the database has it. */
@@ -67,6 +69,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   let registryDisk: SmallDisk | undefined;
   const registry = await startRegistry({
     port: ports.first,
+    keepsAll: options.keepsAll === true,
     fill: async (root) => {
       if (options.registryMegabytes !== undefined) registryDisk = mountSmallDisk(root, options.registryMegabytes);
       try {
@@ -198,16 +201,16 @@ export class TestServer implements AsyncDisposable {
     return ended.output;
   }
 
-  startDinp(args: string[], stdin = ''): Program {
+  startDinp(args: string[], stdin: Stdin = ''): Program {
     return start(process.execPath, [MAIN, '--config', this.config, ...args], { stdin, env: this.#env() });
   }
 
   /** `ssh dinp@host …` with the key of "me", or of another person. */
-  async ssh(args: string[], options: { stdin?: string; person?: string } = {}): Promise<Ended> {
+  async ssh(args: string[], options: { stdin?: Stdin; person?: string } = {}): Promise<Ended> {
     return await this.startSsh(args, options).ended;
   }
 
-  startSsh(args: string[], options: { stdin?: string; person?: string } = {}): Program {
+  startSsh(args: string[], options: { stdin?: Stdin; person?: string } = {}): Program {
     const { stdin = '', person } = options;
     const [, ...words] = this.#sshCommand(person);
     const line = [...words, '-p', String(this.sshPort), 'dinp@127.0.0.1', ...args];
@@ -282,6 +285,15 @@ export class TestServer implements AsyncDisposable {
     return this.#query(
       `SELECT r.number, r.state, r.cause, r.source FROM releases r JOIN apps a ON a.id = r.app_id
        WHERE a.name = ? ORDER BY r.id`,
+      app,
+    );
+  }
+
+  /** The image of each release of an app, oldest first. */
+  releaseImages(app: string): { number: number; state: string; digest: string }[] {
+    return this.#query(
+      `SELECT r.number, r.state, s.digest FROM releases r JOIN apps a ON a.id = r.app_id
+       JOIN release_services s ON s.release_id = r.id WHERE a.name = ? ORDER BY r.id`,
       app,
     );
   }

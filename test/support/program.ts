@@ -1,4 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { Readable } from 'node:stream';
 
 /** What a program came to. */
 export interface Ended {
@@ -24,13 +25,17 @@ export interface Program {
   ended: Promise<Ended>;
 }
 
+/** What a program reads. */
+export type Stdin = string | Uint8Array | Readable;
+
 /** Starts a program; `stdin` is given to it and closed. */
-export function start(file: string, args: string[], options: SpawnOptions & { stdin?: string } = {}): Program {
+export function start(file: string, args: string[], options: SpawnOptions & { stdin?: Stdin } = {}): Program {
   const { stdin = '', ...rest } = options;
   const begin = performance.now();
   const child = spawn(file, args, { ...rest, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
   child.stdin!.on('error', () => {});
-  child.stdin!.end(stdin);
+  if (stdin instanceof Readable) stdin.pipe(child.stdin!);
+  else child.stdin!.end(stdin);
   const text = { stdout: '', stderr: '', output: '' };
   const listeners = new Set<() => void>();
   const collect = (name: 'stdout' | 'stderr') => (chunk: string) => {
