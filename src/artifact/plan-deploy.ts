@@ -73,7 +73,7 @@ export async function planCompiled(tree: Tree, compiled: Compiled, options: Plan
   if (compiled.kind === 'kept') {
     const { contentKey } = compiled;
     const image = { kind: 'kept' as const, contentKey };
-    const processes = planProcesses(intent.manifest, intent.procfile, true, intent.appJson);
+    const processes = planProcesses(intent, { artifact: compiled.artifact, imageStarts: true });
     return deployPlan(tree, intent, processes, [], { name, found: 'what was compiled before', image, tree, watch: [] });
   }
   const files = withAskedDockerfile(compiled.tree, intent);
@@ -95,7 +95,10 @@ async function planFiles(
   await refusePointers(artifact.tree ?? files, artifact.image);
   const imageStarts =
     artifact.image.kind === 'layers' ? artifact.image.command !== undefined || hasOwnCommand(artifact) : true;
-  const processes = planProcesses(manifest, procfile, imageStarts, appJson);
+  const processes = planProcesses(
+    { manifest, procfile, appJson },
+    { artifact: artifact.image.kind === 'layers' ? artifact.image.artifact : undefined, imageStarts },
+  );
   refuseShellWithout(artifact.image, options.bases, processes.commands);
   return { artifact: { ...artifact, image: withWritable(artifact.image, options.bases, processes) }, processes };
 }

@@ -4,7 +4,7 @@ import { planProcesses } from './processes.ts';
 
 /** The plan of an app that is an image by address: one `web` process, run as the image says. */
 export function planImage(app: string, reference: string): DeployPlan {
-  const { processes } = planProcesses({}, undefined, true);
+  const { processes } = planProcesses({ manifest: {} }, { imageStarts: true });
   return {
     services: [
       {

@@ -5,6 +5,8 @@ import type { Manifest } from './manifest-schema.ts';
 import type { Procfile } from './procfile.ts';
 
 const DEFAULT_MEMORY = 256 * 1024 * 1024;
+/** A Java machine of today with a framework in it does not start with less. */
+const JAVA_MEMORY = 512 * 1024 * 1024;
 const DEFAULT_STOP_MS = 30_000;
 const WEB = 'web';
 
@@ -16,23 +18,37 @@ export interface PlannedProcesses {
   notes: string[];
 }
 
+/** What the commit says of how it is run. */
+interface Asked {
+  manifest: Manifest;
+  procfile?: Procfile | undefined;
+  /** What counts of instances and health where dinp.yml says nothing of them. */
+  appJson?: AppJson | undefined;
+}
+
+/** What is run. */
+interface Packed {
+  /** Kind of the artifact; undefined for an image of a Dockerfile or one by address. */
+  artifact?: string | undefined;
+  /** Whether the image has a command of its own, for processes without one. */
+  imageStarts: boolean;
+}
+
 /**
  * The processes of a service: those that dinp.yml or the Procfile name (dinp.yml's word on each wins), else `web` alone.
- * @param imageStarts whether the image has a command of its own, for processes without one
- * @param appJson what counts of instances and health where dinp.yml says nothing of them
  * @throws DinpError refused for a process that nothing says how to start, and for health checks that cannot work
  */
 export function planProcesses(
-  manifest: Manifest,
-  procfile: Procfile | undefined,
-  imageStarts: boolean,
-  appJson?: AppJson,
+  { manifest, procfile, appJson }: Asked,
+  { artifact, imageStarts }: Packed,
 ): PlannedProcesses {
+  const isJava = artifact === 'war' || artifact === 'jar';
+  const memory = manifest.memory ?? (isJava ? JAVA_MEMORY : DEFAULT_MEMORY);
   const own = manifest.processes ?? {};
   const named = [...new Set([...(procfile?.processes.keys() ?? []), ...Object.keys(own)])];
   const names = named.length === 0 ? [WEB] : named;
   const processes = names.map((name) =>
-    planProcess(name, own[name] ?? {}, manifest, procfile?.processes.get(name), appJson),
+    planProcess(name, own[name] ?? {}, { ...manifest, memory }, procfile?.processes.get(name), appJson),
   );
   for (const process of processes) checkProcess(process, imageStarts);
   const release = manifest.release ?? procfile?.release;
@@ -57,19 +73,19 @@ type OwnSettings = NonNullable<Manifest['processes']>[string];
 function planProcess(
   name: string,
   own: OwnSettings,
-  manifest: Manifest,
+  manifest: Manifest & { memory: number },
   fromProcfile: string[] | undefined,
   appJson: AppJson | undefined,
 ): Process {
   // What the top level says of port and health is about the address, which only web has.
-  const top = name === WEB ? manifest : {};
+  const top: Manifest = name === WEB ? manifest : {};
   const port = ('port' in own ? own.port : undefined) ?? top.port;
   return {
     name,
     command: ('command' in own ? own.command : undefined) ?? fromProcfile,
     instances:
       ('instances' in own ? own.instances : undefined) ?? manifest.instances ?? appJson?.instances.get(name) ?? 1,
-    memoryBytes: ('memory' in own ? own.memory : undefined) ?? manifest.memory ?? DEFAULT_MEMORY,
+    memoryBytes: ('memory' in own ? own.memory : undefined) ?? manifest.memory,
     port: port === 'auto' ? undefined : port,
     health: ('health' in own ? own.health : undefined) ?? top.health ?? appJson?.health.get(name) ?? DEFAULT_HEALTH,
     stopMs: ('stop' in own ? own.stop : undefined) ?? manifest.stop ?? DEFAULT_STOP_MS,

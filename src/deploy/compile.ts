@@ -52,10 +52,10 @@ export class Compiler {
     const asker = { what: 'The builder of dinp.yml', onOutput: (text: string) => output.raw(text), signal };
     const image = await toolchainImages.find(plan.image, asker);
     const key = images.keyOf(plan, image.is);
-    const contentKey = build.noCache ? undefined : await images.find(repository, key, signal);
-    if (contentKey !== undefined) {
+    const found = build.noCache ? undefined : await images.find(repository, key, signal);
+    if (found !== undefined) {
       output.line('Unchanged: the registry has the image of these sources, so no script has to run');
-      return { compiled: { kind: 'kept', contentKey }, key };
+      return { compiled: { kind: 'kept', ...found }, key };
     }
     return { compiled: { kind: 'files', tree: await this.#run(request, await image.provide()) }, key };
   }

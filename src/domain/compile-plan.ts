@@ -36,4 +36,6 @@ export type Compiled =
       /** Nothing, for the registry has the image that was made of the same sources in the same way. */
       kind: 'kept';
       contentKey: string;
+      /** Kind of the artifact in it, where the image says. */
+      artifact?: string | undefined;
     };

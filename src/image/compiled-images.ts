@@ -11,7 +11,7 @@ import type { Registries } from './registries.ts';
 import { parseIndex } from './registry.ts';
 
 /** Raised whenever the same sources would be compiled in another way. */
-const COMPILE_VERSION = 1;
+const COMPILE_VERSION = 2;
 
 export interface CompiledImagesOptions {
   registries: Registries;
@@ -41,9 +41,13 @@ export class CompiledImages implements ImageBuilder {
 
   /**
    * Looks whether the registry has an image of what is to be compiled.
-   * @returns its content key
+   * @returns its content key, and what kind of artifact is in it
    */
-  async find(repository: string, compileKey: string, signal: AbortSignal): Promise<string | undefined> {
+  async find(
+    repository: string,
+    compileKey: string,
+    signal: AbortSignal,
+  ): Promise<{ contentKey: string; artifact: string | undefined } | undefined> {
     const { own } = this.#options.registries;
     const { platform } = this.#options;
     const manifest = await own.getManifest(repository, tagOf(compileKey), signal);
@@ -52,7 +56,8 @@ export class CompiledImages implements ImageBuilder {
     const name = labels['org.opencontainers.image.base.name'];
     const digest = labels['org.opencontainers.image.base.digest'];
     if (name === undefined || digest === undefined || !(await this.#isStill(name, digest, signal))) return undefined;
-    return labels[IMAGE_LABEL.key];
+    const contentKey = labels[IMAGE_LABEL.key];
+    return contentKey === undefined ? undefined : { contentKey, artifact: labels[IMAGE_LABEL.artifact] };
   }
 
   /** Notes of what an image was compiled. */

@@ -145,6 +145,7 @@ export class DirectImageBuilder implements ImageBuilder {
       composeConfig(base, made, image.plan, {
         [IMAGE_LABEL.key]: image.key,
         [IMAGE_LABEL.app]: request.app,
+        [IMAGE_LABEL.artifact]: image.plan.artifact,
         ...(request.revision === undefined ? {} : { 'org.opencontainers.image.revision': request.revision }),
         'org.opencontainers.image.base.name': this.#nameOf(image.found),
         'org.opencontainers.image.base.digest': base.digest,

@@ -6,7 +6,13 @@ import type { Registries } from './registries.ts';
 import type { Manifest } from './registry.ts';
 
 /** Labels of our images. Containers inherit them, so their names must not be those of labels on instances. */
-export const IMAGE_LABEL = { key: 'dinp.image.key', app: 'dinp.image.app', server: 'dinp.image.server' };
+export const IMAGE_LABEL = {
+  key: 'dinp.image.key',
+  app: 'dinp.image.app',
+  server: 'dinp.image.server',
+  /** Kind of the artifact that was laid over a base. */
+  artifact: 'dinp.image.artifact',
+};
 
 /** The images of one request in our registry, by content key: what every builder does before and after it builds. */
 export class ImageTags {

@@ -20,8 +20,6 @@ import { Toolchains } from '../run/toolchain.ts';
 import type { ServerConfig } from './config.ts';
 import { hostPlatform } from './this-machine.ts';
 
-export type ImageSide = ReturnType<typeof createImageSide>;
-
 /** Everything that makes images and keeps them. @param scratch folder for what builders leave */
 export function createImageSide(parts: { config: ServerConfig; docker: Docker; serverId: string; scratch: string }) {
   const { config, docker, serverId, scratch } = parts;

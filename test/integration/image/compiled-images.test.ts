@@ -22,6 +22,7 @@ it('an image of what was compiled is found as long as its base is what it was', 
   const base = await publish('base/static', '1', { made: 'first' });
   const labels = {
     'dinp.image.key': 'content',
+    'dinp.image.artifact': 'jar',
     'org.opencontainers.image.base.name': 'base/static:1',
     'org.opencontainers.image.base.digest': base,
   };
@@ -29,7 +30,7 @@ it('an image of what was compiled is found as long as its base is what it was', 
 
   assert.equal(await images.find('shop', 'a'.repeat(64), SIGNAL), undefined);
   await images.remember({ repository: 'shop', digest }, 'a'.repeat(64), SIGNAL);
-  assert.equal(await images.find('shop', 'a'.repeat(64), SIGNAL), 'content');
+  assert.deepEqual(await images.find('shop', 'a'.repeat(64), SIGNAL), { contentKey: 'content', artifact: 'jar' });
   assert.equal(await images.find('shop', 'b'.repeat(64), SIGNAL), undefined);
   assert.deepEqual(await own.listTags('shop', SIGNAL), ['b1', `compiled-${'a'.repeat(64)}`]);
 
