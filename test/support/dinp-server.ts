@@ -311,7 +311,7 @@ export class TestServer implements AsyncDisposable {
   /** Tags of an app's image in the registry. */
   async tags(app: string): Promise<string[]> {
     const answer = await fetch(`http://${this.registry.address}/v2/${app}/tags/list`);
-    return answer.ok ? ((await answer.json()) as { tags: string[] }).tags.sort() : [];
+    return answer.ok ? (((await answer.json()) as { tags: string[] | null }).tags ?? []).sort() : [];
   }
 
   /** Names of the containers of this server's apps (of one app), also of those that do not run. */
