@@ -2,6 +2,7 @@ import type { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
 import type { BuildRecords } from '../deploy/build-records.ts';
 import type { CleanUp } from '../deploy/clean-up.ts';
 import type { Downloads } from '../deploy/download.ts';
+import type { Hosts } from '../deploy/hosts.ts';
 import type { Operations } from '../deploy/operations.ts';
 import type { Watcher } from '../deploy/pushes.ts';
 import type { BuildQueue } from '../deploy/queue.ts';
@@ -34,6 +35,7 @@ export interface CommandContext {
   /** Logs that are kept beside images. */
   buildRecords: Pick<BuildRecords, 'read' | 'readImage' | 'takeApart'>;
   cleanUp: Pick<CleanUp, 'run'>;
+  hosts: Pick<Hosts, 'publicKey' | 'list' | 'get' | 'add' | 'pin' | 'check' | 'remove'>;
   /** Names that `apps set --target` takes, the server's default first. */
   targets: readonly string[];
   targetOf(app: App): Target;

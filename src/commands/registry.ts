@@ -11,6 +11,7 @@ import { defineDeploy } from './deploy.ts';
 import { reportError } from './errors.ts';
 import { defineGc } from './gc.ts';
 import { defineHelp, greet } from './help.ts';
+import { defineHosts } from './hosts.ts';
 import { defineImages } from './images.ts';
 import { defineKeys } from './keys.ts';
 import { defineLogs } from './logs.ts';
@@ -180,6 +181,7 @@ function buildProgram(
   program.commandsGroup('The server:');
   defineKeys(program, bind);
   defineTokens(program, bind);
+  defineHosts(program, bind);
   defineBases(program, bind);
   defineGc(program, bind);
   defineWhoami(program, bind);

@@ -34,6 +34,7 @@ import { parseConfigDuration, type ServerConfig } from './config.ts';
 import { Control } from './control.ts';
 import { dataPaths } from './data-folder.ts';
 import { findProgram } from './find-program.ts';
+import { createHosts } from './host-side.ts';
 import { createImageSide, inspectRelease } from './image-side.ts';
 import type { ServerLog } from './log.ts';
 import { createPlanning } from './planning.ts';
@@ -65,6 +66,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     serverId,
     scratch: uploads.scratch,
   });
+  const hosts = createHosts({ config, store, serverId, registries, paths });
   const { router, units, targets, target, addresses } = createRunSide({
     config,
     store,
@@ -200,6 +202,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
       buildLogs: logs,
       buildRecords,
       cleanUp,
+      hosts,
       targets: [config.target, ...[...targets.keys()].filter((name) => name !== config.target)],
       targetOf: (app: App) => rollouts.liveTarget(app),
       bases,

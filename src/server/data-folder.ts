@@ -10,6 +10,8 @@ export interface DataPaths {
   logs: string;
   units: string;
   hostKey: string;
+  /** Our key to the machines that run instances. */
+  hostsKey: string;
   socket: string;
   environment: string;
   uploads: string;
@@ -24,6 +26,7 @@ export function dataPaths(data: string): DataPaths {
     logs: join(data, 'builds'),
     units: join(data, 'units'),
     hostKey: join(data, 'ssh_host_ed25519_key'),
+    hostsKey: join(data, 'hosts_ed25519_key'),
     socket: join(data, 'dinp.sock'),
     environment: join(data, 'environment'),
     uploads: join(data, 'uploads'),

@@ -5,6 +5,7 @@ import { Config } from './config.ts';
 import type { Sqlite } from './database.ts';
 import { Domains } from './domains.ts';
 import { Formation } from './formation.ts';
+import { RunHosts } from './hosts.ts';
 import { Images } from './images.ts';
 import { Keys } from './keys.ts';
 import { InstancePorts } from './ports.ts';
@@ -24,6 +25,7 @@ export class Store {
   readonly changes: Changes;
   readonly tokens: Tokens;
   readonly images: Images;
+  readonly hosts: RunHosts;
   readonly #db: Sqlite;
 
   constructor(db: Sqlite) {
@@ -38,6 +40,7 @@ export class Store {
     this.domains = new Domains(db);
     this.changes = new Changes(db);
     this.images = new Images(db);
+    this.hosts = new RunHosts(db);
     this.tokens = new Tokens(db);
   }
 

@@ -78,11 +78,26 @@ export class SystemdMachine implements AsyncDisposable {
     return await docker(['inspect', '-f', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', this.name]);
   }
 
+  /** Lets a public key log in as root. */
+  async authorize(publicKey: string): Promise<void> {
+    await this.host.putFile('/root/.ssh/authorized_keys', `${publicKey.trim()}\n`, 0o600);
+  }
+
+  /** Pulls the plug: nothing in it has time for anything. */
+  async kill(): Promise<void> {
+    await docker(['kill', '-s', 'KILL', this.name]);
+  }
+
+  /** Boots it again. */
+  async start(): Promise<void> {
+    await docker(['start', this.name]);
+    await this.#booted();
+  }
+
   /** A clean shutdown and a boot. */
   async reboot(): Promise<void> {
     await docker(['stop', '-t', '60', this.name]);
-    await docker(['start', this.name]);
-    await this.#booted();
+    await this.start();
   }
 
   /** Makes an image of busybox alone and pushes it to the machine's registry. */

@@ -8,10 +8,11 @@ import type { CommandContext } from '../../../src/commands/context.ts';
 import { runCommand } from '../../../src/commands/registry.ts';
 import { AllowedHosts } from '../../../src/deploy/allowed-hosts.ts';
 import { ArtifactDeploys } from '../../../src/deploy/artifact-deploys.ts';
-import { Downloads } from '../../../src/deploy/download.ts';
-import type { InstanceStatus, Operations } from '../../../src/deploy/operations.ts';
 import type { KeptLog } from '../../../src/deploy/build-records.ts';
 import type { CleanUpReport } from '../../../src/deploy/clean-up.ts';
+import { Downloads } from '../../../src/deploy/download.ts';
+import { Hosts } from '../../../src/deploy/hosts.ts';
+import type { InstanceStatus, Operations } from '../../../src/deploy/operations.ts';
 import { BuildQueue } from '../../../src/deploy/queue.ts';
 import { Uploads } from '../../../src/deploy/uploads.ts';
 import type { App } from '../../../src/domain/app.ts';
@@ -82,6 +83,7 @@ export class Terminal {
   branches: string[] = [];
   /** What the registry has, by image. */
   readonly keptLogs = new Map<string, KeptLog>();
+  readonly hosts: Hosts;
   cleanedUp: CleanUpReport = { untouched: [], removed: [], kept: [], notes: [] };
 
   constructor(context: TestContext) {
@@ -99,6 +101,16 @@ export class Terminal {
       onFinished: () => {},
     });
     this.operations = new MemoryOperations(this.store);
+    const noNetwork = () => assert.fail('no host is asked here');
+    this.hosts = new Hosts({
+      store: this.store,
+      publicKey: () => 'ssh-ed25519 AAAA dinp',
+      link: noNetwork,
+      askHostKey: noNetwork,
+      pushCheckImage: noNetwork,
+      removeCheckImage: noNetwork,
+      registry: { push: '127.0.0.1:5000', pull: undefined },
+    });
     this.uploads = new Uploads(join(folder, 'uploads'), { maxSize: 1000, stallMs: 5_000, totalMs: 5_000 });
     context.after(() => {
       this.queue.close();
@@ -172,6 +184,7 @@ export class Terminal {
       operations: this.operations,
       queue: this.queue,
       buildLogs: this.logs,
+      hosts: this.hosts,
       buildRecords: {
         read: async ({ app, number }) => this.#keptLog(`${app}:b${number}`),
         readImage: async (reference) => this.#keptLog(reference),
@@ -182,7 +195,14 @@ export class Terminal {
       },
       cleanUp: {
         run: async (isAsked, isDryRun) => {
-          this.operations.calls.push(['gc', this.store.apps.list().filter(isAsked).map(({ name }) => name), isDryRun]);
+          this.operations.calls.push([
+            'gc',
+            this.store.apps
+              .list()
+              .filter(isAsked)
+              .map(({ name }) => name),
+            isDryRun,
+          ]);
           return this.cleanedUp;
         },
       },

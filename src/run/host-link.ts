@@ -1,0 +1,83 @@
+import type { Client } from 'ssh2';
+import { DinpError } from '../domain/errors.ts';
+import type { RunHost } from '../domain/run-host.ts';
+import { openReverseForward } from './reverse-forward.ts';
+import { SshHost } from './ssh-host.ts';
+import { SshSessions } from './ssh-sessions.ts';
+
+export interface LinkOptions {
+  /** Our key to hosts, in OpenSSH's format. */
+  privateKey: string;
+  /** Tells servers that share a host apart. */
+  server: string;
+  /** Our registry, and as whom to log in; undefined where hosts reach it by themselves. */
+  registry: { host: string; port: number; login: { username: string; password: string } | undefined } | undefined;
+}
+
+/** The kept connection to one host: programs run over it, and the host pulls images through it. */
+export class HostLink {
+  readonly host: SshHost;
+  readonly #known: Pick<RunHost, 'name' | 'docker' | 'registryPort'>;
+  readonly #options: LinkOptions;
+  readonly #sessions: SshSessions;
+  #forward: { port: number } | { error: unknown } | undefined;
+  #login: Promise<void> | undefined;
+
+  constructor(known: Pick<RunHost, 'name' | 'ssh' | 'hostKey' | 'docker' | 'registryPort'>, options: LinkOptions) {
+    const { name, ssh: address, hostKey } = known;
+    this.#known = known;
+    this.#options = options;
+    this.#sessions = new SshSessions({ name, address, hostKey, privateKey: options.privateKey });
+    this.host = new SshHost(name, this.#sessions);
+  }
+
+  /** Connects, and keeps the connection from now on. @throws DinpError unavailable, denied */
+  async open(): Promise<void> {
+    await this.#sessions.keep((client) => this.#opened(client));
+  }
+
+  /**
+   * Sees to it that the host can pull from our registry.
+   * @returns the port of its loopback address that leads there; undefined where it needs none
+   * @throws DinpError unavailable, denied
+   */
+  async registryPort(): Promise<number | undefined> {
+    if (this.#options.registry === undefined) return undefined;
+    if (this.#forward === undefined || 'error' in this.#forward) await this.host.run(['true']);
+    const forward = this.#forward;
+    if (forward === undefined) throw new DinpError('unavailable', `${this.#known.name} is not connected.`);
+    if ('error' in forward) throw forward.error;
+    this.#login ??= this.#logIn(forward.port).catch((error: unknown) => {
+      this.#login = undefined;
+      throw error;
+    });
+    await this.#login;
+    return forward.port;
+  }
+
+  close(): void {
+    this.#sessions.close();
+  }
+
+  async #opened(client: Client): Promise<void> {
+    const { registry, server } = this.#options;
+    if (registry === undefined) return;
+    try {
+      const options = { port: this.#known.registryPort, to: registry, name: server };
+      this.#forward = { port: await openReverseForward(client, options) };
+    } catch (error) {
+      // The host is of use all the same: what runs there can be seen and stopped.
+      this.#forward = { error };
+    }
+  }
+
+  /** A registry that asks for a password gets it from the engine of the host, which keeps it for root alone. */
+  async #logIn(port: number): Promise<void> {
+    const login = this.#options.registry?.login;
+    if (login === undefined) return;
+    const argv = [this.#known.docker, 'login', '--username', login.username, '--password-stdin', `127.0.0.1:${port}`];
+    const { code, stderr } = await this.host.run(argv, { stdin: login.password });
+    if (code === 0) return;
+    throw new DinpError('denied', `${this.#known.name} cannot log in to the registry.`, { detail: stderr.trim() });
+  }
+}

@@ -1,0 +1,42 @@
+import { Hosts } from '../deploy/hosts.ts';
+import { pushCheckImage } from '../image/check-image.ts';
+import type { Registries } from '../image/registries.ts';
+import { HostLink } from '../run/host-link.ts';
+import { askHostKey } from '../run/ssh-connection.ts';
+import { ensureHostKey } from '../ssh/host-key.ts';
+import type { Store } from '../store/store.ts';
+import type { ServerConfig } from './config.ts';
+import type { dataPaths } from './data-folder.ts';
+
+/** The machines that run instances over SSH. Our key to them is made when it is first asked for. */
+export function createHosts(parts: {
+  config: ServerConfig;
+  store: Store;
+  serverId: string;
+  registries: Registries;
+  paths: ReturnType<typeof dataPaths>;
+}): Hosts {
+  const { config, store, serverId, registries, paths } = parts;
+  const { push, pull, auth } = config.registry;
+  const [, host, port] = /^\[?([^\]]+?)\]?:(\d+)$/.exec(push) ?? [undefined, push, '443'];
+  return new Hosts({
+    store,
+    publicKey: () => `${ensureHostKey(paths.hostsKey).publicKey} dinp`,
+    link: (known) =>
+      new HostLink(known, {
+        privateKey: ensureHostKey(paths.hostsKey).privateKey,
+        server: serverId,
+        // Through the connection, unless hosts have an address of their own for the registry.
+        registry: pull === undefined ? { host: host!, port: Number(port), login: auth } : undefined,
+      }),
+    askHostKey,
+    pushCheckImage: async (mark, signal) => {
+      const image = await pushCheckImage(registries.own, mark, signal);
+      return { ...image, repository: image.repository.replace(push, pull ?? push) };
+    },
+    removeCheckImage: async ({ repository, digest }) => {
+      await registries.own.deleteManifest(repository.slice(repository.indexOf('/') + 1), digest);
+    },
+    registry: { push, pull },
+  });
+}
