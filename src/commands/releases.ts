@@ -72,7 +72,9 @@ function causeOf(release: Release): string {
 
 async function list(call: Call, name: string, options: { n: number; json?: boolean }): Promise<void> {
   const app = findApp(call, name);
-  await printRows(call, call.store.releases.list(app.id, options.n), {
+  const releases = call.store.releases.list(app.id, options.n);
+  const hasNotes = releases.some(({ note }) => note !== undefined);
+  await printRows(call, releases, {
     json: options.json,
     view,
     columns: [
@@ -82,6 +84,7 @@ async function list(call: Call, name: string, options: { n: number; json?: boole
       { title: 'CAUSE', value: causeOf },
       { title: 'BY', value: (release) => release.by, shrink: true },
       { title: 'WHEN', value: (release) => ago(release.createdAt) },
+      ...(hasNotes ? [{ title: 'NOTE', value: (release: Release) => release.note ?? '', shrink: true }] : []),
     ],
     empty: `${app.name} has no releases yet. ${howToPush(call, app)}`,
   });

@@ -88,3 +88,15 @@ test('an app without releases says how to get one', async (t) => {
     assert.deepEqual(await terminal.type(line), failed(1, `error: blog has no live release yet.\nhint:  ${push}`));
   }
 });
+
+test('notes are listed where there are any', async (t) => {
+  const terminal = new Terminal(t);
+  const app = terminal.deployed('blog');
+  const { source, services, target } = terminal.release(app);
+  terminal.store.releases.create({
+    ...{ appId: app.id, cause: 'deploy', source, services, target, note: 'new logo', domains: [], keep: {} },
+    ...{ fromNumber: undefined, buildId: undefined, config: {}, by: 'bob' },
+  });
+  const { stdout } = await terminal.type('releases blog');
+  assert.match(stdout, /^RELEASE .* WHEN +NOTE\n +v3 .*just now +new logo\n +v2 .*just now\s*\n/);
+});
