@@ -7,6 +7,8 @@ import { describeSource, shortSource, sourceTag } from '../domain/source.ts';
 
 /** Releases besides the live one that can always be gone back to. */
 const LAST_SERVED = 5;
+/** Newest builds whose logs always stay. */
+const LAST_LOGS = 20;
 const DAY_MS = 86_400_000;
 
 /** All that decides what of an app may go. */
@@ -91,13 +93,13 @@ export function decideApp(
       .flatMap(({ madeBy }) => madeBy.map(({ buildId }) => buildId)),
   );
   const making = new Set(images.flatMap(({ madeBy }) => madeBy.map(({ buildId }) => buildId)));
-  // What made no image (a failed build) has only its log, which the rules that count builds keep.
-  const recent = new Set(app.builds.slice(0, app.keep.commits).map((build) => build.id));
-  const hasLog = (build: AppFacts['builds'][number]) =>
+  const isNeeded = (build: AppFacts['builds'][number]) =>
     !isFinished(build.state) ||
     staying.has(build.id) ||
-    (!making.has(build.id) && (recent.has(build.id) || isYoung(build.finishedAt ?? build.createdAt, app.keep, now)));
-  const kept = app.builds.filter(hasLog);
+    (!making.has(build.id) && isYoung(build.finishedAt ?? build.createdAt, app.keep, now));
+  const needed = app.builds.filter(isNeeded);
+  // Why a build failed is asked for soon after it, whatever is kept of images.
+  const read = new Set([...app.builds.slice(0, Math.max(app.keep.commits, LAST_LOGS)), ...needed]);
   return {
     app: { id, name },
     releases: app.releases
@@ -105,8 +107,8 @@ export function decideApp(
         (release) => isOver(release.state) && release.services.some((each) => going.has(formatImageRef(each.image))),
       )
       .map((release) => release.number),
-    logs: app.builds.filter((build) => !kept.includes(build)).map((build) => ({ id: build.id, number: build.number })),
-    uploads: allUploads({ builds: kept }),
+    logs: app.builds.filter((build) => !read.has(build)).map((build) => ({ id: build.id, number: build.number })),
+    uploads: allUploads({ builds: needed }),
   };
 }
 

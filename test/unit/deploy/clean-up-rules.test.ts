@@ -119,9 +119,10 @@ test('what another app runs stays; what only a removed app had goes', () => {
 });
 
 test('with its image goes the release; logs and uploads go with the last image of their build', () => {
-  const { app, images } = history(9);
-  const upload = { kind: 'upload' as const, sha256: 'a'.repeat(64), filename: 'a.war' };
-  const builds = app.builds.map((build) => (build.id === 1 || build.id === 9 ? { ...build, source: upload } : build));
+  const { app, images } = history(29);
+  const upload = (name: string) => ({ kind: 'upload' as const, sha256: name.repeat(64), filename: 'a.war' });
+  const uploads = new Map([1, 29].map((n) => [n, upload('a')])).set(2, upload('b'));
+  const builds = app.builds.map((build) => ({ ...build, source: uploads.get(build.id) ?? build.source }));
   const going = new Set([1, 2, 3].map((n) => formatImageRef(imageOf(n))));
   const decision = decideApp({ ...app, builds }, images, going, NOW);
   assert.deepEqual(decision.releases, [3, 2, 1]);
@@ -129,18 +130,19 @@ test('with its image goes the release; logs and uploads go with the last image o
     decision.logs.map(({ id }) => id),
     [3, 2, 1],
   );
-  assert.deepEqual([...decision.uploads], [upload.sha256]);
+  assert.deepEqual([...decision.uploads], [upload('a').sha256]);
   const frozen = decideApp({ ...app, builds, frozen: 'no answer' }, images, going, NOW);
-  assert.deepEqual([frozen.releases, frozen.logs], [[], []]);
+  assert.deepEqual([frozen.releases, frozen.logs, frozen.uploads.size], [[], [], 2]);
 });
 
-test('logs of builds without an image stay by count and by age', () => {
-  const { app } = history(10, { keep: { ...NOTHING, commits: 3, days: 5 } });
-  const decision = decideApp(app, [], new Set(), NOW);
-  assert.deepEqual(
-    decision.logs.map(({ id }) => id),
-    [6, 5, 4, 3, 2, 1],
-  );
+test('logs of builds without an image stay by count and by age; those of the newest 20 builds always', () => {
+  const logs = (keep: Partial<KeepRules>) => {
+    const { app } = history(30, { keep: { ...NOTHING, ...keep } });
+    return decideApp(app, [], new Set(), NOW).logs.map(({ id }) => id);
+  };
+  assert.deepEqual(logs({}), [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+  assert.deepEqual(logs({ commits: 28 }), [2, 1]);
+  assert.deepEqual(logs({ days: 28 }), [3, 2, 1]);
 });
 
 const states = fc.constantFrom<ReleaseState>('past', 'failed', 'past', 'past', 'pending');
