@@ -22,7 +22,7 @@ export interface Layer {
 /**
  * Makes a layer and uploads it while it is made: nothing is kept on disk, and a few MiB in memory. A connection that breaks has it made and
  * uploaded anew, twice.
- * @param onBytes told how many bytes of content more have been read
+ * @param onRead told how many bytes of the tar there are so far; begins at 0 again where the layer is made anew
  * @throws DinpError unavailable, denied, canceled; what the tree throws
  */
 export async function uploadLayer(
@@ -30,16 +30,18 @@ export async function uploadLayer(
   tree: Tree,
   layout: Layout,
   signal: AbortSignal,
-  onBytes: (bytes: number) => void,
+  onRead: (bytes: number) => void,
 ): Promise<Layer> {
   return retryBroken(async () => {
     const tarHash = createHash('sha256');
     const packed = createHash('sha256');
+    let read = 0;
     let size = 0;
     let digest = '';
     const tar = passing(layerTar(tree, layout.files, layout.owned), (chunk) => {
       tarHash.update(chunk);
-      onBytes(chunk.length);
+      read += chunk.length;
+      onRead(read);
     });
     const bytes = passing(gzip(tar), (chunk) => {
       packed.update(chunk);
