@@ -25,7 +25,7 @@ export interface Build {
   by: string;
   /** Why it failed, one line. */
   reason: string | undefined;
-  /** The build that took its place, for superseded ones. */
+  /** Number of the build that took its place, for superseded ones. */
   supersededBy: number | undefined;
   release: number | undefined;
   /** The pusher's session ended before the build did and nobody has been told the result yet. */

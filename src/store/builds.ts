@@ -16,7 +16,7 @@ interface Row {
   no_cache: number;
   pushed_by: string;
   reason: string | null;
-  superseded_by: number | null;
+  superseded_by_number: number | null;
   release: number | null;
   unwatched: number;
   created_at: number;
@@ -32,7 +32,8 @@ export interface NewBuild {
   by: string;
 }
 
-const SELECT = 'SELECT b.*, a.name AS app FROM builds b JOIN apps a ON a.id = b.app_id';
+const SELECT = `SELECT b.*, a.name AS app, s.number AS superseded_by_number
+  FROM builds b JOIN apps a ON a.id = b.app_id LEFT JOIN builds s ON s.id = b.superseded_by`;
 
 export class Builds {
   readonly #db: Sqlite;
@@ -143,6 +144,7 @@ export class Builds {
     this.#db.prepare('UPDATE builds SET unwatched = ? WHERE id = ?').run(Number(unwatched), id);
   }
 
+  /** @param end.supersededBy id of the build that took its place */
   finish(id: number, end: { state: BuildState; reason?: string | undefined; supersededBy?: number | undefined }): void {
     this.#db
       .prepare('UPDATE builds SET state = ?, reason = ?, superseded_by = ?, finished_at = ? WHERE id = ?')
@@ -172,7 +174,7 @@ function toBuild(row: Row | undefined): Build | undefined {
       noCache: row.no_cache === 1,
       by: row.pushed_by,
       reason: row.reason ?? undefined,
-      supersededBy: row.superseded_by ?? undefined,
+      supersededBy: row.superseded_by_number ?? undefined,
       release: row.release ?? undefined,
       unwatched: row.unwatched === 1,
       createdAt: row.created_at,

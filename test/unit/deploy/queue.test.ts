@@ -73,11 +73,12 @@ test('an app builds one commit at a time, apps build side by side up to the limi
 
 test('the newest waiting push takes the place of older waiting ones', async () => {
   const { logs, push, end, state, store } = setUp();
+  push('blog', 'a');
   const first = push('shop', 'a');
   const second = push('shop', 'b');
   const third = push('shop', 'c');
   assert.deepEqual([first, second, third].map(state), ['running', 'superseded', 'waiting']);
-  assert.equal(store.builds.get(second.id).supersededBy, third.id);
+  assert.equal(store.builds.get(second.id).supersededBy, third.number);
   assert.equal(await read(logs, second), 'Build #2 of bbbbbbb was superseded by build #3 of ccccccc, pushed by me.\n');
   await end(first);
   assert.equal(state(third), 'running');
