@@ -102,8 +102,8 @@ export class SshHost implements Host {
     const { channel, release } = await this.#sessions.open(`echo ${mark} $$; exec ${shellWords(argv)}`);
     const program = new RemoteProgram(channel, release, (pid) => this.#killGroup(pid));
     try {
-      await program.begin(mark, this.name);
-      return program;
+      if (await program.begin(mark, this.name)) return program;
+      throw this.#lost(argv);
     } catch (error) {
       channel.destroy();
       release();
@@ -151,8 +151,12 @@ class RemoteProgram implements AsyncDisposable {
     });
   }
 
-  /** Reads the line with the mark and the process id, and throws away what the account's shell says before it. */
-  async begin(mark: string, host: string): Promise<void> {
+  /**
+   * Reads the line with the mark and the process id, and throws away what the account's shell says before it.
+   * @returns false where the connection was lost
+   * @throws DinpError unavailable where the shell ended without it
+   */
+  async begin(mark: string, host: string): Promise<boolean> {
     let said = '';
     for await (const chunk of readChunks(this.channel, this.closed)) {
       said += chunk.toString('latin1');
@@ -161,11 +165,12 @@ class RemoteProgram implements AsyncDisposable {
       this.#pid = Number(found[1]);
       const rest = said.slice(found.index + found[0].length);
       if (rest !== '') this.channel.unshift(Buffer.from(rest, 'latin1'));
-      return;
+      return true;
     }
+    if ((await this.closed) === undefined) return false;
     throw new DinpError('unavailable', `The shell on ${host} starts no program.`, {
       detail: said.trim().slice(-500),
-      hint: 'The account there needs a POSIX shell, and a connection that lasts.',
+      hint: 'The account there needs a POSIX shell.',
     });
   }
 

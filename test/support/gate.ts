@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { Program } from './program.ts';
 import { until } from './until.ts';
 
 const BEAT_MS = 100;
@@ -12,8 +14,11 @@ const BEAT_MS = 100;
 export interface Gate extends AsyncDisposable {
   /** Shell command that waits at the gate; works in a build step and in an instance of the busybox base. */
   wait: string;
-  /** Resolves when somebody waits at it (somebody else, after the last call). */
-  reached(): Promise<void>;
+  /**
+   * Resolves when somebody waits at it (somebody else, after the last call).
+   * @param by what is to bring somebody there; where it ends first, its output is the failure
+   */
+  reached(by?: Program): Promise<void>;
   /** Resolves when nobody waits at it any more: those who did have gone on or were killed. */
   left(): Promise<void>;
   /** Lets everybody through, from now on. */
@@ -42,9 +47,17 @@ export async function makeGate(): Promise<Gate> {
   await new Promise<void>((resolve) => server.listen(0, bridgeAddress(), resolve));
   const { address, port } = server.address() as AddressInfo;
   return {
-    wait: `busybox nc ${address} ${port} < /dev/null > /dev/null`,
-    async reached() {
-      await until('somebody comes to the gate', () => arrived > 0);
+    // A name of its own: ports come again, and the engine's build cache would let a step pass that it has seen.
+    wait: `GATE=${randomUUID()} busybox nc ${address} ${port} < /dev/null > /dev/null`,
+    async reached(by) {
+      try {
+        await until('somebody comes to the gate', () => {
+          if (arrived === 0 && by !== undefined && by.child.exitCode !== null) throw new Error('it ended');
+          return arrived > 0;
+        });
+      } catch (error) {
+        throw new Error(`Nobody came to the gate; so far:\n${by?.output() ?? ''}`, { cause: error });
+      }
       arrived--;
     },
     async left() {

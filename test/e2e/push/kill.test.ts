@@ -154,7 +154,7 @@ describe('kill -9 of the server at the first push', () => {
     const me = await server.client();
     await me.commit(server.quickApp('one', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     await server.kill();
     const { status, output } = me.pushed(await push.ended);
     assert.notEqual(status, 0);
@@ -217,7 +217,7 @@ describe('kill -9 of an SSH worker', { concurrency: 2 }, () => {
     const me = await server.client();
     await me.commit(server.quickApp('one', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     const before = server.workers();
     for (const worker of before) process.kill(worker, 'SIGKILL');
     assert.notEqual((await push.ended).status, 0);

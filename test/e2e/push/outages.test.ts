@@ -35,7 +35,7 @@ describe('a push fails with a clear error, the old release serves, and the next 
     const me = await released(server);
     await me.commit(server.quickApp('two', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     await server.registry.stop();
     gate.open();
     const { status, output } = me.pushed(await push.ended);
@@ -54,7 +54,7 @@ describe('a push fails with a clear error, the old release serves, and the next 
     const me = await released(server);
     await me.commit(server.quickApp('two', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     await engine.cut();
     const { status, output } = me.pushed(await push.ended);
     assert.equal(status, 1);
@@ -62,7 +62,7 @@ describe('a push fails with a clear error, the old release serves, and the next 
     assert.deepEqual(await server.curl(me.app), { status: 200, body: 'one\n' });
     const without = await me.push('master:refs/deploy/now');
     assert.equal(without.status, 1);
-    assert.match(without.output, /failed in stage build: [^\n]*Docker Engine[^\n]*\n[^]*systemctl start docker/);
+    assert.match(without.output, /failed in stage build: [^\n]*Docker Engine[^\n]*\n[\s\S]*systemctl start docker/);
     await engine.restore();
     gate.open();
     await mended(server, me);
@@ -76,7 +76,7 @@ describe('a push fails with a clear error, the old release serves, and the next 
     const command = `CMD ["sh", "-c", "${gate.wait}; exec busybox httpd -f -p 8080 -h /www"]`;
     await me.commit({ Dockerfile: server.dockerfile().replace(/CMD .*/, command), 'index.html': 'two\n' });
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     await engine.cut();
     const { status, output } = me.pushed(await push.ended);
     assert.equal(status, 1);
@@ -129,7 +129,7 @@ describe('a push fails with a clear error, the old release serves, and the next 
     const me = await released(server);
     await me.commit(server.quickApp('two', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     server.disk!.fill();
     gate.open();
     const { status, output } = me.pushed(await push.ended);

@@ -10,7 +10,7 @@ describe('a server that builds one app at a time', () => {
     const slow = await server.client();
     await slow.commit(server.quickApp('slow', `RUN ${gate.wait}`));
     const first = slow.startPush();
-    await gate.reached();
+    await gate.reached(first);
     const others = [await server.client(), await server.client()];
     const pushes = [];
     for (const [i, other] of others.entries()) {

@@ -24,7 +24,7 @@ describe('a push and its build', { concurrency: 2 }, () => {
     const me = await server.client();
     await me.commit(server.quickApp('one', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     push.interrupt();
     const { signal } = await push.ended;
     assert.equal(signal, 'SIGINT');
@@ -52,7 +52,7 @@ Everything up-to-date
     const me = await server.client();
     await me.commit(server.quickApp('one', 'RUN echo before the gate', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     await push.shows('before the gate');
     push.interrupt();
     await push.ended;
@@ -81,7 +81,7 @@ Everything up-to-date
     const me = await server.client();
     await me.commit(server.quickApp('one', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     const log = server.startSsh(['builds', 'log', me.app, '-f']);
     await log.shows('Making the image');
     gate.open();
@@ -96,7 +96,7 @@ Everything up-to-date
     const me = await server.client();
     await me.commit(server.quickApp('one', `RUN ${gate.wait}`));
     const first = me.startPush();
-    await gate.reached();
+    await gate.reached(first);
 
     await me.commit(server.quickApp('two'));
     const second = me.startPush();
@@ -137,7 +137,7 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
     const slow = await server.client();
     await slow.commit(server.quickApp('slow', `RUN ${gate.wait}`));
     const push = slow.startPush();
-    await gate.reached();
+    await gate.reached(push);
     const quick = await server.client();
     await quick.commit(server.quickApp('quick'));
     assert.equal((await quick.push()).status, 0);
@@ -153,7 +153,7 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
     await me.push();
     await me.commit(server.quickApp('two', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     const cancel = await server.dinp('builds', 'cancel', me.app);
     assert.deepEqual([cancel.status, me.stable(cancel.output)], [0, 'Canceled build 2 of shop.\n']);
     const { status, output } = me.pushed(await push.ended);
@@ -175,7 +175,7 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
     const start = `CMD ["sh", "-c", "${gate.wait}; exec busybox httpd -f -p 8080 -h /www"]`;
     await me.commit({ Dockerfile: server.dockerfile().replace(/CMD .*/, start) });
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     assert.equal((await server.ssh(['builds', 'cancel', me.app, '2'])).status, 0);
     assert.equal((await push.ended).status, 1);
     assert.deepEqual(server.containers(me.app), [`dinp-${me.app}--web--v1--1`]);
@@ -187,7 +187,7 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
     const me = await server.client();
     await me.commit(server.quickApp('one', `RUN ${gate.wait}`));
     const first = me.startPush();
-    await gate.reached();
+    await gate.reached(first);
     await me.commit(server.quickApp('two'));
     const second = me.startPush();
     await second.shows('waits, number 1');
@@ -207,7 +207,7 @@ error: failed to push some refs to 'ssh://127.0.0.1:PORT/shop'
     const me = await server.client();
     await me.commit(server.quickApp('one', `RUN ${gate.wait}`));
     const push = me.startPush();
-    await gate.reached();
+    await gate.reached(push);
     const destroy = await server.dinp('apps', 'destroy', me.app, '--confirm', me.app);
     assert.equal(destroy.status, 0, destroy.output);
     const { status } = await push.ended;

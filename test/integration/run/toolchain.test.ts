@@ -166,18 +166,21 @@ describe('toolchain containers on a Docker Engine', { concurrency: 3 }, () => {
     const server = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    await once(server.stdout, 'data');
+    await Promise.race([once(server.stdout, 'data'), once(server, 'exit')]);
+    assert.equal(server.exitCode, null, 'it runs');
     assert.equal((await containersOf(mine.app)).length, 1);
     server.kill('SIGKILL');
     await until('the container ends', async () => (await containersOf(mine.app)).length === 0);
   });
 
   test('what a dead server left is swept', async () => {
-    const mine = job();
-    await using _left = await toolchains.start(mine, NEVER);
+    // An engine side of its own: what is swept is the server's, and the other tests run beside this one.
+    await using dead = await startEngine();
+    const mine = job({ image: formatImageRef(dead.image) });
+    await using _left = await new Toolchains(dead.docker, { serverId: dead.serverId }).start(mine, NEVER);
     assert.equal((await containersOf(mine.app)).length, 1);
-    assert.deepEqual(await engine.target.list(mine.app), [], 'it is no instance');
-    await engine.target.removeLeftovers();
+    assert.deepEqual(await dead.target.list(mine.app), [], 'it is no instance');
+    await dead.target.removeLeftovers();
     assert.deepEqual(await containersOf(mine.app), []);
   });
 
