@@ -55,7 +55,7 @@ export function testHostContract(host: () => Host): void {
   test('a timeout kills the program and its children', async () => {
     const script = 'sleep 60 & echo $!; wait';
     await assert.rejects(
-      host().run(['sh', '-c', script], { timeoutMs: 1000 }),
+      host().run(['sh', '-c', script], { timeoutMs: 3000 }),
       (error: Error & { code: string; detail: string }) => {
         assert.equal(error.code, 'timeout');
         assert.ok(!isAlive(Number(error.detail)));
