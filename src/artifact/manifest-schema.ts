@@ -10,6 +10,8 @@ const MAX_INSTANCES = 100;
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const REPOSITORY = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$/;
+/** A host's name, or a label of hosts. */
+const HOST_OR_LABEL = /^[a-z0-9]+([._-][a-z0-9]+)*(=[A-Za-z0-9._-]{1,63})?$/;
 const BASE_NAME = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 
@@ -19,7 +21,6 @@ export const LATER_KEYS: Record<string, string> = {
   git: 'sources from another repository',
   needs: 'images that need other images',
   on: 'deploying after other apps',
-  hosts: 'choosing hosts',
   fleet: 'options for fleet',
 };
 
@@ -364,6 +365,9 @@ export const manifestSchema = z.strictObject({
   stop: stop.optional(),
   volumes: volumes.optional(),
   target: text('the name of a target, such as docker or systemd', /^(?=.{1,30}$)[a-z0-9]+(?:-[a-z0-9]+)*$/).optional(),
+  hosts: z
+    .array(text('the name of a host, or a label such as zone=a', HOST_OR_LABEL), 'write a list such as [web1, zone=b]')
+    .optional(),
   domains: z
     .array(
       value('a host name such as www.example.org', HOST, (input) => {

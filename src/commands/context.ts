@@ -4,6 +4,7 @@ import type { CleanUp } from '../deploy/clean-up.ts';
 import type { Downloads } from '../deploy/download.ts';
 import type { Hosts } from '../deploy/hosts.ts';
 import type { Operations } from '../deploy/operations.ts';
+import type { Progress } from '../deploy/progress.ts';
 import type { Watcher } from '../deploy/pushes.ts';
 import type { BuildQueue } from '../deploy/queue.ts';
 import type { Uploads } from '../deploy/uploads.ts';
@@ -11,10 +12,12 @@ import type { App } from '../domain/app.ts';
 import type { Build } from '../domain/build.ts';
 import type { Identity } from '../domain/identity.ts';
 import type { ImageRef } from '../domain/image-ref.ts';
+import type { RunHost } from '../domain/run-host.ts';
 import type { BaseCatalogue } from '../image/bases.ts';
 import type { InspectedImage } from '../image/inspect-image.ts';
 import type { Target } from '../run/target.ts';
 import type { BuildLogs } from '../store/build-log.ts';
+import type { Placement } from '../store/placements.ts';
 import type { Store } from '../store/store.ts';
 
 /** Everything a command may use: given anew for each command line by whoever received it. */
@@ -35,7 +38,9 @@ export interface CommandContext {
   /** Logs that are kept beside images. */
   buildRecords: Pick<BuildRecords, 'read' | 'readImage' | 'takeApart'>;
   cleanUp: Pick<CleanUp, 'run'>;
-  hosts: Pick<Hosts, 'publicKey' | 'list' | 'get' | 'add' | 'pin' | 'check' | 'remove'>;
+  hosts: Pick<Hosts, 'publicKey' | 'list' | 'get' | 'add' | 'pin' | 'check' | 'undrain' | 'remove'>;
+  /** Moves what a host runs to others; gives what had to stay. */
+  drainHost(host: RunHost, progress: Progress, signal: AbortSignal): Promise<Placement[]>;
   /** Names that `apps set --target` takes, the server's default first. */
   targets: readonly string[];
   targetOf(app: App): Target;

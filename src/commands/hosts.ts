@@ -64,8 +64,19 @@ export function defineHosts(program: Command, bind: Bind): void {
     .option('--json', 'print JSON: host, name, ok, detail')
     .action(bind(check, { admin: true }));
   hosts
+    .command('drain')
+    .argument('<host>')
+    .description('move what a host runs to others, and give it nothing new')
+    .action(bind(drain, { admin: true }));
+  hosts
+    .command('undrain')
+    .argument('<host>')
+    .description('let a drained host have instances again')
+    .action(bind(undrain, { admin: true }));
+  hosts
     .command('remove')
     .argument('<host>')
+    .option('--force', 'also where it is gone for good with what it runs')
     .description('forget a host')
     .action(bind(remove, { admin: true }));
 }
@@ -148,9 +159,31 @@ async function check(call: Call, name: string | undefined, options: { json?: boo
   return findings.every((finding) => finding.ok) ? 0 : 1;
 }
 
-async function remove(call: Call, name: string): Promise<void> {
+async function drain(call: Call, name: string): Promise<number> {
   const host = call.hosts.get(name);
-  call.hosts.remove(host);
+  const left = await withProgress(call, (progress) => call.drainHost(host, progress, call.out.signal));
+  if (left.length === 0) {
+    await call.out.stdout(
+      `${host.name} runs nothing any more. To use it again:\n  ${call.program} hosts undrain ${host.name}\n`,
+    );
+    return 0;
+  }
+  const names = left.map(({ instance }) => `  ${instance}\n`).join('');
+  await call.out.stderr(
+    `${host.name} gets nothing new, but these had to stay (a volume of theirs is there, or no other host may have them):\n${names}`,
+  );
+  return 1;
+}
+
+async function undrain(call: Call, name: string): Promise<void> {
+  const host = call.hosts.get(name);
+  call.hosts.undrain(host);
+  await call.out.stdout(`${host.name} gets instances again, from the next release or scale on.\n`);
+}
+
+async function remove(call: Call, name: string, options: { force?: boolean }): Promise<void> {
+  const host = call.hosts.get(name);
+  call.hosts.remove(host, { force: options.force === true });
   await call.out.stdout(`Removed ${host.name}.\n`);
 }
 

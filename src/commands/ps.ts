@@ -18,7 +18,7 @@ export function defineProcesses(program: Command, bind: Bind): void {
     .description('the instances that should run and those that do')
     .option(
       '--json',
-      'print JSON: process, index, name, release, state, desired, healthy, exitCode, restarts, port, startedAt',
+      'print JSON: process, index, name, release, state, desired, host, healthy, exitCode, restarts, port, startedAt',
     )
     .action(bind(ps));
   program
@@ -42,6 +42,7 @@ function view(status: InstanceStatus): object {
     release: status.release,
     state: real?.state ?? 'missing',
     desired: status.desired,
+    host: status.real?.host ?? null,
     healthy: real?.healthy ?? null,
     exitCode: real?.exitCode ?? null,
     restarts: real?.restarts ?? null,

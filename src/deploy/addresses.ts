@@ -43,8 +43,11 @@ export class Addresses {
     if (!web) return [];
     const { routerPort, address } = this.#settings;
     if (routerPort === undefined) {
-      const port = this.#store.ports.find(this.#firstWeb(release));
-      return port === undefined ? [] : [`http://127.0.0.1:${port}`];
+      const first = this.#firstWeb(release);
+      const port = this.#store.ports.find(first);
+      const placed = this.#store.placements.find(first);
+      const host = placed && this.#store.hosts.list().find(({ id }) => id === placed.hostId);
+      return port === undefined ? [] : [`http://${host?.address ?? '127.0.0.1'}:${port}`];
     }
     const suffix = routerPort === 80 ? '' : `:${routerPort}`;
     const own = app.port === undefined ? [] : [`http://${address}:${app.port}`];

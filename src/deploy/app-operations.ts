@@ -189,10 +189,12 @@ export class AppOperations implements Operations {
       process: spec.process,
       index: spec.index,
       release: spec.release,
-      real: real.find((instance) => instance.name === spec.name),
+      real: real.find(({ name, host }) => name === spec.name && host === spec.host),
       desired: true,
     }));
-    const strays = real.filter((instance) => !desired.some((spec) => spec.name === instance.name));
+    const strays = real.filter(
+      (instance) => !desired.some(({ name, host }) => name === instance.name && host === instance.host),
+    );
     return [...rows, ...strays.map((instance) => ({ ...instance, real: instance, desired: false }))];
   }
 
@@ -239,6 +241,7 @@ export class AppOperations implements Operations {
       buildId: source.buildId,
       target: this.#parts.target(app.target ?? source.target).name,
       domains: source.domains,
+      hosts: source.hosts,
       keep: source.keep,
       services: source.services,
       config,

@@ -13,10 +13,13 @@ import type { Progress } from './progress.ts';
 type Known = Pick<RunHost, 'name' | 'ssh' | 'hostKey' | 'docker' | 'registryPort'>;
 
 export interface HostParts {
-  store: Pick<Store, 'hosts'>;
+  store: Pick<Store, 'hosts' | 'placements'>;
   /** `ssh-ed25519 AAAA… dinp`, for authorized_keys of hosts. */
   publicKey(): string;
-  link(host: Known): HostLink;
+  /** @param onOpen called each time that the connection is there (again) */
+  link(host: Known, onOpen?: () => void): HostLink;
+  /** Told that a host answers, for the first time or again. */
+  onAnswer(host: RunHost): void;
   /** @throws DinpError unavailable */
   askHostKey(name: string, ssh: RunHost['ssh']): Promise<RunHost['hostKey']>;
   /** A small new image in our registry, under the repository that images have there. */
@@ -148,12 +151,22 @@ export class Hosts {
     ];
   }
 
-  setDrained(host: RunHost, drained: boolean): void {
-    this.#parts.store.hosts.setDrained(host.id, drained);
+  /** Lets a host that was drained have instances again. */
+  undrain(host: RunHost): void {
+    this.#parts.store.hosts.setDrained(host.id, false);
   }
 
-  /** Forgets a host; what runs there is left alone. */
-  remove(host: RunHost): void {
+  /**
+   * Forgets a host. What still runs there is left alone.
+   * @throws DinpError refused where something should, unless forced
+   */
+  remove(host: RunHost, options: { force: boolean }): void {
+    const apps = [...new Set(this.#parts.store.placements.onHost(host.id).map(({ app }) => app))];
+    if (apps.length > 0 && !options.force) {
+      throw new DinpError('refused', `${host.name} has instances of ${apps.join(', ')}.`, {
+        hint: `Move them away first: dinp hosts drain ${host.name}\nWhere it is gone for good: dinp hosts remove ${host.name} --force`,
+      });
+    }
     this.#parts.store.hosts.remove(host.id);
     this.#drop(host);
   }
@@ -162,7 +175,7 @@ export class Hosts {
   link(host: RunHost): HostLink {
     const found = this.#links.get(host.id);
     if (found) return found;
-    const link = this.#parts.link(host);
+    const link = this.#parts.link(host, () => this.#parts.onAnswer(host));
     this.#links.set(host.id, link);
     // What fails here is said by whoever uses it.
     link.open().catch(() => undefined);

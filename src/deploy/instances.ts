@@ -13,6 +13,8 @@ export interface InstanceSettings {
   pullRepository(repository: string): string;
   /** Port of the host that an instance holds. */
   hostPort(instance: string): number;
+  /** Host that an instance was given; undefined: this machine. */
+  placeOf?(instance: string): { host: string; address: string } | undefined;
 }
 
 /** How many instances of each process are wanted: the operator's word, else the manifest's. */
@@ -44,7 +46,11 @@ export function planInstance(
   settings: InstanceSettings,
 ): InstanceSpec {
   const name = instanceName(release.app, service.service, process.name, release.number, index);
-  const port = process.port === undefined ? undefined : { container: process.port, host: settings.hostPort(name) };
+  const place = settings.placeOf?.(name);
+  const port =
+    process.port === undefined
+      ? undefined
+      : { container: process.port, host: settings.hostPort(name), ...(place && { address: place.address }) };
   return {
     name,
     app: release.app,
@@ -64,6 +70,8 @@ export function planInstance(
     secrets: release.config,
     memoryBytes: process.memoryBytes,
     port,
+    ...(place && { host: place.host }),
+    ...(release.hosts.length > 0 && { hosts: release.hosts }),
     volumes: Object.fromEntries(
       Object.entries(process.volumes).map(([volume, path]) => [volumeName(release.app, volume), path]),
     ),

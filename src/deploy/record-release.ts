@@ -44,6 +44,7 @@ export async function recordRelease(
       buildId: build.id,
       target: parts.checkTarget(plan.target ?? parts.store.apps.findById(build.appId)!.target),
       domains: plan.domains,
+      hosts: plan.hosts ?? [],
       keep: plan.keep,
       services,
       config: parts.store.config.get(build.appId),

@@ -13,6 +13,8 @@ import { runReleaseCommands } from './release-command.ts';
 
 /** How long requests to instances that are about to be stopped may take to end. */
 const DRAIN_MS = 10_000;
+/** Where instances of this machine listen. */
+const LOOPBACK = '127.0.0.1';
 const SILENT: Progress = { heading: () => undefined, line: () => undefined };
 
 export interface RolloutParts {
@@ -110,21 +112,28 @@ export class Rollouts {
     this.#parts.tidyLater(app);
   }
 
-  /** The instances a release should have now, each with its port of the host. */
+  /**
+   * The instances a release should have now, each with its port and, of a target with several hosts, its host.
+   * @param options.moving instances that cannot stay where they are get another host
+   */
   async plan(
     app: App,
     release: Release,
     formation = formationOf(release, this.#parts.store.formation.get(app.id)),
+    options: { moving: boolean } = { moving: false },
   ): Promise<InstanceSpec[]> {
     const needPorts: string[] = [];
     const draft = planInstances(
       release,
       formation,
-      this.#settings(() => 0),
+      this.#settings(release, () => 0),
     );
     for (const spec of draft) if (spec.port) needPorts.push(spec.name);
     await this.#parts.addresses.ensureInstancePorts(app, needPorts);
-    return planInstances(release, formation, this.#settings());
+    await this.#parts
+      .target(release.target)
+      .place?.(planInstances(release, formation, this.#settings(release)), options);
+    return planInstances(release, formation, this.#settings(release));
   }
 
   /** The instances of any release, as its unit files show them; takes no ports: those of a release that is gone read 0. */
@@ -133,7 +142,7 @@ export class Rollouts {
     return planInstances(
       release,
       formation,
-      this.#settings((name) => this.#parts.store.ports.find(name) ?? 0),
+      this.#settings(release, (name) => this.#parts.store.ports.find(name) ?? 0),
     );
   }
 
@@ -150,7 +159,7 @@ export class Rollouts {
       found.service,
       found.process,
       1,
-      this.#settings((name) => this.#parts.store.ports.find(name) ?? 0),
+      this.#settings(release, (name) => this.#parts.store.ports.find(name) ?? 0),
     );
   }
 
@@ -166,12 +175,12 @@ export class Rollouts {
       await this.removeOthers(app, [], progress);
       return;
     }
-    const specs = await this.plan(app, release, formation);
+    const specs = await this.plan(app, release, formation, { moving: true });
     await this.#parts.emitUnits(release, specs);
-    const there = new Map((await target.list(app.name)).map((instance) => [instance.name, instance]));
+    const there = await target.list(app.name);
     await this.#startHealthy(
       target,
-      specs.filter((spec) => !isUp(there.get(spec.name), spec)),
+      specs.filter((spec) => !there.some((instance) => isUp(instance, spec))),
       progress,
       signal,
     );
@@ -181,13 +190,16 @@ export class Rollouts {
 
   /** Removes instances of the app that are not among `keep`, from every target that it ever ran on; their ports are free again. */
   async removeOthers(app: App, keep: InstanceSpec[], progress: Progress): Promise<void> {
-    const kept = new Set(keep.map((spec) => spec.name));
+    const isKept = ({ name, host }: RunningInstance) => keep.some((spec) => spec.name === name && spec.host === host);
+    const names = new Set(keep.map((spec) => spec.name));
     for (const name of this.#parts.store.releases.targets(app.id)) {
       const target = this.#parts.target(name);
       const isLive = target === this.liveTarget(app);
       try {
-        const old = (await target.list(app.name)).filter((instance) => !(isLive && kept.has(instance.name)));
+        const old = (await target.list(app.name)).filter((instance) => !(isLive && isKept(instance)));
         await this.#remove(app, target, old, progress);
+        // One that moved to another host keeps its port there.
+        this.#parts.store.ports.release(old.map(({ name }) => name).filter((name) => !(isLive && names.has(name))));
       } catch (error) {
         // The live target must be right; another one may be gone for good, and what it ran with it.
         if (isLive || !(error instanceof DinpError)) throw error;
@@ -241,13 +253,16 @@ export class Rollouts {
     progress.line(
       `Stopping ${old.map((instance) => `${instance.process}.${instance.index} of v${instance.release}`).join(', ')}`,
     );
-    await target.remove(old.map((instance) => ({ name: instance.name, stopMs: this.#stopMs(app, instance) })));
-    this.#parts.store.ports.release(old.map((instance) => instance.name));
+    await target.remove(
+      old.map((instance) => ({ name: instance.name, stopMs: this.#stopMs(app, instance), host: instance.host })),
+    );
   }
 
   /** Lets requests end that are on their way to instances which get no new ones any more. */
   async #drain(old: RunningInstance[]): Promise<void> {
-    const upstreams = old.flatMap(({ hostPort }) => (hostPort === undefined ? [] : [`127.0.0.1:${hostPort}`]));
+    const upstreams = old.flatMap(({ hostPort, hostAddress = LOOPBACK }) =>
+      hostPort === undefined ? [] : [`${hostAddress}:${hostPort}`],
+    );
     if (upstreams.length === 0) return;
     await this.#parts.router?.drain(upstreams, { maxMs: DRAIN_MS, signal: new AbortController().signal });
   }
@@ -275,7 +290,7 @@ export class Rollouts {
   /** What the release command of a service runs in: as its first process does, without its port. */
   #releaseSpec(release: Release, service: ReleaseService): InstanceSpec {
     const first = service.processes.find((process) => process.name === WEB) ?? service.processes[0]!;
-    const settings = this.#settings(() => 0);
+    const settings = this.#settings(release, () => 0);
     return planInstance(release, service, first, 1, settings);
   }
 
@@ -284,7 +299,7 @@ export class Rollouts {
     const { router, addresses, store } = this.#parts;
     const upstreams = specs
       .filter((spec) => spec.process === WEB && spec.port)
-      .map((spec) => `127.0.0.1:${spec.port!.host}`);
+      .map((spec) => `${spec.port!.address ?? LOOPBACK}:${spec.port!.host}`);
     const hasWeb = upstreams.length > 0 || app.port !== undefined;
     if (!hasWeb) return;
     if (!router) {
@@ -342,14 +357,18 @@ export class Rollouts {
     return process?.stopMs ?? 10_000;
   }
 
-  #settings(hostPort = (name: string): number => this.#parts.store.ports.find(name)!): InstanceSettings {
-    return { pullRepository: this.#parts.pullRepository, hostPort };
+  #settings(
+    release: Release,
+    hostPort = (name: string): number => this.#parts.store.ports.find(name)!,
+  ): InstanceSettings {
+    const target = this.#parts.target(release.target);
+    return { pullRepository: this.#parts.pullRepository, hostPort, placeOf: (name) => target.placeOf?.(name) };
   }
 }
 
 /** Runs, and where the traffic will look for it. */
-function isUp(instance: RunningInstance | undefined, spec: InstanceSpec): boolean {
-  return instance?.state === 'running' && instance.hostPort === spec.port?.host;
+function isUp({ name, state, hostPort, host }: RunningInstance, spec: InstanceSpec): boolean {
+  return name === spec.name && state === 'running' && hostPort === spec.port?.host && host === spec.host;
 }
 
 /** What visitors read where no instance can answer. */

@@ -19,8 +19,12 @@ export interface InstanceSpec {
   /** The operator's config: reaches the process by a file only root reads, or the engine's API; never a unit or argv. */
   secrets: Record<string, string>;
   memoryBytes: number;
-  /** Where it listens in the container, and the port of the host that is bound to it on `127.0.0.1`. */
-  port: { container: number; host: number } | undefined;
+  /** Where it listens in the container, and the port of the host that is bound to it on `address`, `127.0.0.1` where none is given. */
+  port: { container: number; host: number; address?: string | undefined } | undefined;
+  /** Name of the host that it runs on; undefined: this machine. */
+  host?: string | undefined;
+  /** Hosts that it may run on, names and labels as `zone=a`; none: any. */
+  hosts?: readonly string[];
   /** Engine volume name to path in the container. */
   volumes: Record<string, string>;
   health: HealthCheck;
@@ -34,7 +38,8 @@ export interface RunningInstance {
   release: number;
   process: string;
   index: number;
-  state: 'starting' | 'running' | 'restarting' | 'exited';
+  /** `unreachable`: its host does not answer, so nothing is known of it. */
+  state: 'starting' | 'running' | 'restarting' | 'exited' | 'unreachable';
   /** Exit status where it exited. */
   exitCode: number | undefined;
   /** The engine's own HEALTHCHECK verdict, where the image has one. */
@@ -43,6 +48,10 @@ export interface RunningInstance {
   restarts: number;
   /** Host port bound to it. */
   hostPort: number | undefined;
+  /** Name of the host that it is on; undefined: this machine. */
+  host?: string | undefined;
+  /** IP address of the host; undefined: `127.0.0.1`. */
+  hostAddress?: string | undefined;
   /** When it last exited, where the engine knows. */
   exitedAt?: number | undefined;
   /** true where the kernel killed it for using more than its memory limit. */

@@ -106,6 +106,8 @@ export interface DeployPlan {
   /** Target by name, where dinp.yml asks for one. */
   target: string | undefined;
   domains: string[];
+  /** Hosts that dinp.yml names, and labels as `zone=a`; undefined: any. */
+  hosts?: string[] | undefined;
   /** What clean-up is to leave, where dinp.yml says so. */
   keep: Partial<KeepRules>;
   /** Lines that the pusher should read: ignored files, assumptions. */

@@ -44,6 +44,8 @@ export interface Release {
   target: string;
   /** Host names besides the one under the server's domain. */
   domains: string[];
+  /** Hosts that its dinp.yml names, and labels as `zone=a`; none: any. */
+  hosts: string[];
   /** What its dinp.yml says of clean-up; the server's config fills what is missing. */
   keep: Partial<KeepRules>;
   services: ReleaseService[];

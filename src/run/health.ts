@@ -161,7 +161,7 @@ class HealthWait {
       if (direct.kind !== 'unreachable') return direct;
       this.#onlyPublished = true;
     }
-    const published = await probe({ host: '127.0.0.1', port: port.host }, false);
+    const published = await probe({ host: port.address ?? '127.0.0.1', port: port.host }, false);
     return published.kind === 'unreachable' ? { kind: 'unhealthy', problem: 'did not accept connections' } : published;
   }
 

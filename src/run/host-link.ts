@@ -12,6 +12,8 @@ export interface LinkOptions {
   server: string;
   /** Our registry, and as whom to log in; undefined where hosts reach it by themselves. */
   registry: { host: string; port: number; login: { username: string; password: string } | undefined } | undefined;
+  /** Called each time that the connection is there (again). */
+  onOpen?: (() => void) | undefined;
 }
 
 /** The kept connection to one host: programs run over it, and the host pulls images through it. */
@@ -60,6 +62,11 @@ export class HostLink {
   }
 
   async #opened(client: Client): Promise<void> {
+    await this.#openForward(client);
+    this.#options.onOpen?.();
+  }
+
+  async #openForward(client: Client): Promise<void> {
     const { registry, server } = this.#options;
     if (registry === undefined) return;
     try {

@@ -44,8 +44,18 @@ export interface Target {
    * @throws DinpError start-failed or unavailable
    */
   start(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void>;
-  /** Stops instances (SIGTERM, then SIGKILL after stopMs) and removes all that is left of them. Unknown names are fine. */
-  remove(instances: { name: string; stopMs: number }[]): Promise<void>;
+  /**
+   * Stops instances (SIGTERM, then SIGKILL after stopMs) and removes all that is left of them. Unknown names are fine.
+   * With `host` only from there: an instance that moved is on two for a while.
+   */
+  remove(instances: { name: string; stopMs: number; host?: string | undefined }[]): Promise<void>;
+  /**
+   * Of a target with several hosts: decides which instance goes where, and keeps that; with `moving` also for those that
+   * cannot stay where they are. @throws DinpError unavailable
+   */
+  place?(specs: InstanceSpec[], options: { moving: boolean }): Promise<void>;
+  /** Where an instance should be; undefined for this machine. */
+  placeOf?(instance: string): { host: string; address: string } | undefined;
   /** What of this server's instances is really there, of one app or of all. @throws DinpError unavailable, never an empty list for an engine that does not answer */
   list(app?: string): Promise<RunningInstance[]>;
   /** One instance as `list` gives it, where the engine can say that cheaper than by listing. */

@@ -8,6 +8,7 @@ import { BuildRecords } from '../deploy/build-records.ts';
 import { CleanUp } from '../deploy/clean-up.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { Downloads } from '../deploy/download.ts';
+import { drainHost } from '../deploy/drain-host.ts';
 import { ImageUse } from '../deploy/image-use.ts';
 import { PartialUploads } from '../deploy/partial-uploads.ts';
 import { Pushes } from '../deploy/pushes.ts';
@@ -66,13 +67,25 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     serverId,
     scratch: uploads.scratch,
   });
-  const hosts = createHosts({ config, store, serverId, registries, paths });
+  const hosts = createHosts({
+    config,
+    store,
+    serverId,
+    registries,
+    paths,
+    // What it missed while it was away is set right.
+    onAnswer: ({ id }) => {
+      const names = new Set(store.placements.onHost(id).map(({ app }) => app));
+      for (const app of store.apps.list()) if (names.has(app.name)) tidy(app);
+    },
+  });
   const { router, units, targets, target, addresses } = createRunSide({
     config,
     store,
     docker,
     serverId,
     registries,
+    hosts,
     paths,
   });
   const rollouts = new Rollouts({
@@ -203,6 +216,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
       buildRecords,
       cleanUp,
       hosts,
+      drainHost: (host, progress, signal) => drainHost({ store, rollouts }, host, progress, signal),
       targets: [config.target, ...[...targets.keys()].filter((name) => name !== config.target)],
       targetOf: (app: App) => rollouts.liveTarget(app),
       bases,

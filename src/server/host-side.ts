@@ -1,4 +1,5 @@
 import { Hosts } from '../deploy/hosts.ts';
+import type { RunHost } from '../domain/run-host.ts';
 import { pushCheckImage } from '../image/check-image.ts';
 import type { Registries } from '../image/registries.ts';
 import { HostLink } from '../run/host-link.ts';
@@ -15,6 +16,7 @@ export function createHosts(parts: {
   serverId: string;
   registries: Registries;
   paths: ReturnType<typeof dataPaths>;
+  onAnswer(host: RunHost): void;
 }): Hosts {
   const { config, store, serverId, registries, paths } = parts;
   const { push, pull, auth } = config.registry;
@@ -22,10 +24,12 @@ export function createHosts(parts: {
   return new Hosts({
     store,
     publicKey: () => `${ensureHostKey(paths.hostsKey).publicKey} dinp`,
-    link: (known) =>
+    onAnswer: parts.onAnswer,
+    link: (known, onOpen) =>
       new HostLink(known, {
         privateKey: ensureHostKey(paths.hostsKey).privateKey,
         server: serverId,
+        onOpen,
         // Through the connection, unless hosts have an address of their own for the registry.
         registry: pull === undefined ? { host: host!, port: Number(port), login: auth } : undefined,
       }),

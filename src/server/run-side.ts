@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import type Docker from 'dockerode';
 import { Addresses } from '../deploy/addresses.ts';
+import type { Hosts } from '../deploy/hosts.ts';
+import { HostsTarget } from '../deploy/hosts-target.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { Registries } from '../image/registries.ts';
 import { CaddyRouter } from '../router/caddy.ts';
@@ -18,6 +20,9 @@ import { findProgram } from './find-program.ts';
 import { ReleaseUnits } from './release-units.ts';
 import { PACKAGE } from './this-machine.ts';
 
+/** Folder of config values on hosts, which only root may read. */
+const HOST_ENVIRONMENT = '/etc/dinp/environment';
+
 /** Everything that keeps instances running and leads visitors to them. */
 export function createRunSide(parts: {
   config: ServerConfig;
@@ -25,6 +30,7 @@ export function createRunSide(parts: {
   docker: Docker;
   serverId: string;
   registries: Registries;
+  hosts: Hosts;
   paths: ReturnType<typeof dataPaths>;
 }) {
   const { config, store, serverId, paths } = parts;
@@ -56,11 +62,13 @@ function createTargets(parts: {
   docker: Docker;
   serverId: string;
   registries: Registries;
+  store: Store;
+  hosts: Hosts;
   units: ReleaseUnits;
   host: LocalHost;
   paths: ReturnType<typeof dataPaths>;
 }): Map<string, Target> {
-  const { docker, serverId, registries, units, host, paths } = parts;
+  const { docker, serverId, registries, store, hosts, units, host, paths } = parts;
   const all: Target[] = [
     new DockerTarget(docker, {
       serverId,
@@ -72,6 +80,15 @@ function createTargets(parts: {
       docker: findProgram('docker', '/usr/bin/docker'),
       environmentFolder: paths.environment,
       verify: (files) => verifyUnits(files, host),
+    }),
+    new HostsTarget({
+      hosts,
+      placements: store.placements,
+      systemd: (known, machine) => {
+        const options = { docker: known.docker, server: serverId, environmentFolder: HOST_ENVIRONMENT };
+        const renderer = new RunUnits(join(PACKAGE, 'unit-templates'), options);
+        return new SystemdTarget(machine, { ...options, renderer, verify: (files) => verifyUnits(files, machine) });
+      },
     }),
     new EmitTarget(paths.units),
   ];

@@ -19,6 +19,7 @@ interface Row {
   target: string;
   domains: string;
   keep: string;
+  hosts: string;
   config: string;
   made_by: string;
   created_at: number;
@@ -35,9 +36,10 @@ interface ServiceRow {
   release_command: string | null;
 }
 
-export type NewRelease = Omit<Release, 'id' | 'app' | 'number' | 'state' | 'createdAt' | 'note' | 'keep'> & {
+export type NewRelease = Omit<Release, 'id' | 'app' | 'number' | 'state' | 'createdAt' | 'note' | 'keep' | 'hosts'> & {
   note?: string | undefined;
   keep?: Partial<KeepRules>;
+  hosts?: string[];
 };
 
 const SELECT = 'SELECT r.*, a.name AS app FROM releases r JOIN apps a ON a.id = r.app_id';
@@ -54,9 +56,9 @@ export class Releases {
     return this.#db.transaction(() => {
       const { lastInsertRowid } = this.#db
         .prepare(
-          `INSERT INTO releases (app_id, number, state, cause, source, note, from_number, build_id, target, domains, keep, config, made_by, created_at)
+          `INSERT INTO releases (app_id, number, state, cause, source, note, from_number, build_id, target, domains, keep, hosts, config, made_by, created_at)
            VALUES (@appId, (SELECT coalesce(max(number), 0) + 1 FROM releases WHERE app_id = @appId),
-                   'pending', @cause, @source, @note, @fromNumber, @buildId, @target, @domains, @keep, @config, @by, @now)`,
+                   'pending', @cause, @source, @note, @fromNumber, @buildId, @target, @domains, @keep, @hosts, @config, @by, @now)`,
         )
         .run({
           appId: release.appId,
@@ -68,6 +70,7 @@ export class Releases {
           target: release.target,
           domains: JSON.stringify(release.domains),
           keep: JSON.stringify(release.keep ?? {}),
+          hosts: JSON.stringify(release.hosts ?? []),
           config: JSON.stringify(release.config),
           by: release.by,
           now: Date.now(),
@@ -181,6 +184,7 @@ export class Releases {
       target: row.target,
       domains: JSON.parse(row.domains) as string[],
       keep: JSON.parse(row.keep) as Partial<KeepRules>,
+      hosts: JSON.parse(row.hosts) as string[],
       services: services.map(toService),
       config: JSON.parse(row.config) as Record<string, string>,
       by: row.made_by,

@@ -8,6 +8,7 @@ import { Formation } from './formation.ts';
 import { RunHosts } from './hosts.ts';
 import { Images } from './images.ts';
 import { Keys } from './keys.ts';
+import { Placements } from './placements.ts';
 import { InstancePorts } from './ports.ts';
 import { Releases } from './releases.ts';
 import { Tokens } from './tokens.ts';
@@ -26,6 +27,7 @@ export class Store {
   readonly tokens: Tokens;
   readonly images: Images;
   readonly hosts: RunHosts;
+  readonly placements: Placements;
   readonly #db: Sqlite;
 
   constructor(db: Sqlite) {
@@ -41,6 +43,7 @@ export class Store {
     this.changes = new Changes(db);
     this.images = new Images(db);
     this.hosts = new RunHosts(db);
+    this.placements = new Placements(db);
     this.tokens = new Tokens(db);
   }
 

@@ -37,7 +37,7 @@ export function runCommand(spec: InstanceSpec, options: RunUnitOptions): string[
     ...labels(spec, options.server),
     '--log-driver=none',
     ...limits(spec),
-    ...(port === undefined ? [] : [`--publish=127.0.0.1:${port.host}:${port.container}`]),
+    ...(port === undefined ? [] : [`--publish=${port.address ?? '127.0.0.1'}:${port.host}:${port.container}`]),
     ...mounts(spec, options.server),
     ...environment(spec, options),
     formatImageRef(spec.image),

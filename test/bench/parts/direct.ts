@@ -66,8 +66,8 @@ class Scene {
     return [
       ...(await this.#first(20, 'compressible', quick ? 1 : 5, { buildkit: 2.5, classic: 3 })),
       ...(await this.#first(20, 'random', quick ? 1 : 5, { buildkit: 2.5, classic: 3 })),
-      ...(await this.#first(large, 'compressible', quick ? 1 : 3, { buildkit: 2.5, classic: 2.5 })),
-      ...(await this.#first(large, 'random', quick ? 1 : 3, { buildkit: 2.5, classic: 2.5 })),
+      ...(await this.#first(large, 'compressible', quick ? 1 : 2, { buildkit: 2.5, classic: 2.5 })),
+      ...(await this.#first(large, 'random', quick ? 1 : 2, { buildkit: 2.5, classic: 2.5 })),
       ...(await this.#again(20, { buildkit: 3, classic: 3 })),
       ...(await this.#again(large, { buildkit: 15, classic: 15 })),
       ...(await this.#changed(large)),
@@ -81,7 +81,7 @@ class Scene {
   async #first(size: number, kind: Kind, rounds: number, limits: Limits): Promise<Row[]> {
     this.#bench.progress(`direct: ${size} MB ${kind}`);
     const run = (rival: Rival) => async () => this.#build(rival, newApp(), freshFiles('src', size, kind));
-    return rows(`${size} MB ${kind}: commit to tag`, await interleave(rounds, byRival(run), rounds > 1), limits);
+    return rows(`${size} MB ${kind}: commit to tag`, await interleave(rounds, byRival(run), rounds > 2), limits);
   }
 
   /** Another commit of the same tree. */
@@ -90,7 +90,7 @@ class Scene {
     const files = freshFiles('src', size, 'compressible');
     const app = newApp();
     const run = (rival: Rival) => () => this.#build(rival, app, files);
-    return rows(`${size} MB: another commit of the same tree`, await interleave(3, byRival(run)), limits);
+    return rows(`${size} MB: another commit of the same tree`, await interleave(2, byRival(run)), limits);
   }
 
   /** One small file changed beside dependencies. */
@@ -100,7 +100,7 @@ class Scene {
     const app = newApp();
     const run = (rival: Rival) => () => this.#build(rival, app, { ...dependencies, 'src/run': randomBytes(2000) });
     const what = `one small file changed beside ${size} MB of dependencies`;
-    return rows(what, await interleave(3, byRival(run)), { buildkit: 10, classic: 10 });
+    return rows(what, await interleave(2, byRival(run)), { buildkit: 10, classic: 10 });
   }
 
   /** A base that is in another registry, and whose layers ours has not yet. */
@@ -134,7 +134,7 @@ class Scene {
       await Promise.all(works.map((work) => this.rivals.build(rival, work)));
       return performance.now() - begin;
     };
-    const rounds = this.#bench.quick ? 1 : 3;
+    const rounds = this.#bench.quick ? 1 : 2;
     const timings = await interleave(rounds, byRival(run), false);
     return rows('four of 20 MB at once', timings, { buildkit: 2, classic: 2 });
   }

@@ -106,6 +106,7 @@ export class Terminal {
       store: this.store,
       publicKey: () => 'ssh-ed25519 AAAA dinp',
       link: noNetwork,
+      onAnswer: noNetwork,
       askHostKey: noNetwork,
       pushCheckImage: noNetwork,
       removeCheckImage: noNetwork,
@@ -185,6 +186,10 @@ export class Terminal {
       queue: this.queue,
       buildLogs: this.logs,
       hosts: this.hosts,
+      drainHost: async (host) => {
+        this.store.hosts.setDrained(host.id, true);
+        return this.store.placements.onHost(host.id);
+      },
       buildRecords: {
         read: async ({ app, number }) => this.#keptLog(`${app}:b${number}`),
         readImage: async (reference) => this.#keptLog(reference),

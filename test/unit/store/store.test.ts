@@ -31,6 +31,7 @@ function newRelease(appId: number) {
     target: 'docker',
     domains: [],
     keep: { days: 7 },
+    hosts: ['web1', 'zone=b'],
     config: { SECRET: 'x' },
     by: 'me',
   };
