@@ -5,7 +5,7 @@ import type { Identity } from '../domain/identity.ts';
 import type { InstanceSpec } from '../domain/instance.ts';
 import { parseAppName } from '../domain/names.ts';
 import type { Release, ReleaseCause } from '../domain/release.ts';
-import type { UnitFile } from '../domain/unit-file.ts';
+import type { UnitFile, UnitKind } from '../domain/unit-file.ts';
 import type { Target } from '../run/target.ts';
 import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
@@ -27,7 +27,10 @@ export interface OperationParts {
     setHead(app: string, branch: string): Promise<void>;
     keepRef(app: string, release: number, sha: string): Promise<void>;
   };
-  renderUnits(specs: InstanceSpec[], kind: 'systemd' | 'fleet'): UnitFile[];
+  units: {
+    render(kind: UnitKind, release: Release, specs: InstanceSpec[]): Promise<UnitFile[]>;
+    secretFiles(kind: UnitKind, release: Release, specs: InstanceSpec[]): UnitFile[];
+  };
 }
 
 export class AppOperations implements Operations {
@@ -217,8 +220,12 @@ export class AppOperations implements Operations {
     return release ? listVolumes(release) : [];
   }
 
-  units(_app: App, release: Release, kind: 'systemd' | 'fleet'): UnitFile[] {
-    return this.#parts.renderUnits(this.#parts.rollouts.planForDisplay(release), kind);
+  async units(release: Release, kind: UnitKind): Promise<UnitFile[]> {
+    return await this.#parts.units.render(kind, release, this.#parts.rollouts.planForDisplay(release));
+  }
+
+  unitSecrets(release: Release, kind: UnitKind): UnitFile[] {
+    return this.#parts.units.secretFiles(kind, release, this.#parts.rollouts.planForDisplay(release));
   }
 
   /** A new release of what `source` has, rolled out; under the app's lock. */

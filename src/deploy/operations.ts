@@ -2,7 +2,7 @@ import type { App } from '../domain/app.ts';
 import type { Identity } from '../domain/identity.ts';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
 import type { Release } from '../domain/release.ts';
-import type { UnitFile } from '../domain/unit-file.ts';
+import type { UnitFile, UnitKind } from '../domain/unit-file.ts';
 import type { Progress } from './progress.ts';
 
 /** One row of `dinp ps`: what should run beside what does. */
@@ -55,5 +55,8 @@ export interface Operations {
   addresses(app: App): string[];
   /** Engine volume names by the names the release gives them. */
   volumes(app: App): { name: string; volume: string; path: string; process: string }[];
-  units(app: App, release: Release, kind: 'systemd' | 'fleet'): UnitFile[];
+  /** The unit files of a release, as they are written when it is rolled out. */
+  units(release: Release, kind: UnitKind): Promise<UnitFile[]>;
+  /** The files with config values that those units name. */
+  unitSecrets(release: Release, kind: UnitKind): UnitFile[];
 }

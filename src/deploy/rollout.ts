@@ -25,8 +25,12 @@ export interface RolloutParts {
   target(name: string | undefined): Target;
   /** Waits until an instance may get traffic. @throws DinpError start-failed with its last log lines */
   waitHealthy(target: Target, spec: InstanceSpec, progress: (line: string) => void, signal: AbortSignal): Promise<void>;
-  /** Writes the unit files of a release where operators find them, and checks them. @throws DinpError refused */
-  emitUnits(release: Release, specs: InstanceSpec[]): Promise<void>;
+  /**
+   * Writes the unit files of a release where operators find them, and checks them.
+   * @returns what is to be said of them
+   * @throws DinpError refused
+   */
+  emitUnits(release: Release, specs: InstanceSpec[]): Promise<string[]>;
   pullRepository(repository: string): string;
   /** Told of an app whose instances or address could not be set right: it is converged once engine and router answer. */
   tidyLater(app: App): void;
@@ -80,7 +84,7 @@ export class Rollouts {
       const emitted = this.#parts.emitUnits(release, specs);
       emitted.catch(() => undefined);
       if (app.stopped || !target.runs) {
-        await emitted;
+        for (const note of await emitted) progress.line(note);
         store.releases.makeLive(release);
         progress.line(whyNothingRuns(app));
         return;
@@ -88,7 +92,7 @@ export class Rollouts {
       const specOf = (service: ReleaseService) => this.#releaseSpec(release, service);
       await runReleaseCommands(target, release, specOf, progress, signal);
       await this.#startHealthy(target, specs, progress, signal);
-      await emitted;
+      for (const note of await emitted) progress.line(note);
       signal.throwIfAborted();
       onTraffic();
       moved = true;

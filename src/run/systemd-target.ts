@@ -18,7 +18,7 @@ interface HostFile {
 }
 
 /** How instances become unit files: RunUnits of src/unit. */
-export interface UnitRenderer {
+export interface InstanceUnits {
   render(specs: InstanceSpec[], kind: 'systemd'): { name: string; text: string }[];
   environmentFiles(spec: InstanceSpec): HostFile[];
   oneOff(
@@ -28,7 +28,7 @@ export interface UnitRenderer {
 }
 
 export interface SystemdTargetOptions {
-  renderer: UnitRenderer;
+  renderer: InstanceUnits;
   /** The same as in the renderer's options: tells units of servers that share a host apart. */
   server: string;
   /** Absolute path of the docker CLI on the host. */

@@ -180,7 +180,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     addresses,
     target,
     repositories,
-    renderUnits: (specs, kind) => units.render(specs, kind),
+    units,
   });
   const pushes = new Pushes({
     store,

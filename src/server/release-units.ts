@@ -3,39 +3,61 @@ import { join } from 'node:path';
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec } from '../domain/instance.ts';
 import type { Release } from '../domain/release.ts';
-import type { UnitFile } from '../domain/unit-file.ts';
+import { UNIT_KINDS, type UnitFile, type UnitKind, type UnitRenderer, unitKindOf } from '../domain/unit-file.ts';
 import { emitUnits } from '../unit/emit.ts';
-import type { RunUnits, UnitKind } from '../unit/run-unit.ts';
-
-const KINDS: UnitKind[] = ['systemd', 'fleet'];
 
 /** The unit files of releases, kept under `<units>/APP/vN/KIND/` whatever target runs them. */
 export class ReleaseUnits {
-  readonly renderer: RunUnits;
+  readonly #renderers: Record<UnitKind, UnitRenderer>;
   readonly #folder: string;
-  readonly #verify: (files: UnitFile[]) => Promise<string[] | undefined>;
 
-  /** @param verify says what systemd finds wrong with units; undefined where there is no systemd to ask */
-  constructor(renderer: RunUnits, folder: string, verify: (files: UnitFile[]) => Promise<string[] | undefined>) {
-    this.renderer = renderer;
+  constructor(renderers: Record<UnitKind, UnitRenderer>, folder: string) {
+    this.#renderers = renderers;
     this.#folder = folder;
-    this.#verify = verify;
   }
 
-  render(specs: InstanceSpec[], kind: UnitKind): UnitFile[] {
-    return this.renderer.render(specs, kind);
+  async render(kind: UnitKind, release: Release, specs: InstanceSpec[]): Promise<UnitFile[]> {
+    return await this.#renderers[kind].render(release, specs);
   }
 
-  /** @throws DinpError refused for units that systemd would not take */
-  async emit(release: Release, specs: InstanceSpec[]): Promise<void> {
-    for (const kind of KINDS) {
-      await emitUnits(join(this.#folder, release.app, `v${release.number}`, kind), this.renderer.render(specs, kind));
+  /** The files with config values that those units name. */
+  secretFiles(kind: UnitKind, release: Release, specs: InstanceSpec[]): UnitFile[] {
+    return this.#renderers[kind].secretFiles(release, specs);
+  }
+
+  /**
+   * Writes the files of every kind.
+   * @returns what is to be said of kinds that this release does not need and that cannot carry it
+   * @throws DinpError refused where that is so of the kind that its target runs, or where its engine would not take them
+   */
+  async emit(release: Release, specs: InstanceSpec[]): Promise<string[]> {
+    const notes: string[] = [];
+    for (const kind of UNIT_KINDS) {
+      try {
+        await this.#emitKind(kind, release, specs);
+      } catch (error) {
+        if (kind === unitKindOf(release.target) || !(error instanceof DinpError)) throw error;
+        notes.push(`There are no unit files for ${kind}: ${error.message}`);
+      }
     }
-    const problems = specs.length === 0 ? [] : ((await this.#verify(this.renderer.render(specs, 'systemd'))) ?? []);
+    return notes;
+  }
+
+  async #emitKind(kind: UnitKind, release: Release, specs: InstanceSpec[]): Promise<void> {
+    const folder = join(this.#folder, release.app, `v${release.number}`, kind);
+    const renderer = this.#renderers[kind];
+    const files = await renderer.render(release, specs).catch(async (error: unknown) => {
+      // Those of another formation, say, are not this release's any more.
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    });
+    await emitUnits(folder, files);
+    if (files.length === 0) return;
+    const problems = (await renderer.verify?.(files)) ?? [];
     if (problems.length === 0) return;
-    throw new DinpError('refused', `systemd would not take the unit files of ${release.app} v${release.number}.`, {
+    throw new DinpError('refused', `${kind} would not take the unit files of ${release.app} v${release.number}.`, {
       detail: problems.join('\n'),
-      hint: `To read them: dinp units show ${release.app} --release ${release.number}`,
+      hint: `To read them: dinp units show ${release.app} --release ${release.number} --target ${kind}`,
     });
   }
 

@@ -4,6 +4,7 @@ import { Addresses } from '../deploy/addresses.ts';
 import type { Hosts } from '../deploy/hosts.ts';
 import { HostsTarget } from '../deploy/hosts-target.ts';
 import { DinpError } from '../domain/errors.ts';
+import type { UnitRenderer } from '../domain/unit-file.ts';
 import type { Registries } from '../image/registries.ts';
 import { CaddyRouter } from '../router/caddy.ts';
 import { DockerTarget } from '../run/docker-target.ts';
@@ -12,7 +13,7 @@ import { LocalHost } from '../run/local-host.ts';
 import { SystemdTarget } from '../run/systemd-target.ts';
 import type { Target } from '../run/target.ts';
 import type { Store } from '../store/store.ts';
-import { RunUnits } from '../unit/run-unit.ts';
+import { type RunUnitKind, RunUnits } from '../unit/run-unit.ts';
 import { verifyUnits } from '../unit/verify.ts';
 import { parsePortRange, type ServerConfig } from './config.ts';
 import type { dataPaths } from './data-folder.ts';
@@ -37,16 +38,19 @@ export function createRunSide(parts: {
   const { caddy, listen, bind } = config.router;
   const router = caddy === 'none' ? undefined : new CaddyRouter({ admin: caddy, listen, bind });
   const host = new LocalHost();
+  const runUnits = new RunUnits(join(PACKAGE, 'unit-templates'), {
+    docker: findProgram('docker', '/usr/bin/docker'),
+    server: serverId,
+    environmentFolder: paths.environment,
+  });
   const units = new ReleaseUnits(
-    new RunUnits(join(PACKAGE, 'unit-templates'), {
-      docker: findProgram('docker', '/usr/bin/docker'),
-      server: serverId,
-      environmentFolder: paths.environment,
-    }),
+    {
+      systemd: { ...rendererOf(runUnits, 'systemd'), verify: (files) => verifyUnits(files, host) },
+      fleet: rendererOf(runUnits, 'fleet'),
+    },
     paths.units,
-    (files) => verifyUnits(files, host),
   );
-  const targets = createTargets({ ...parts, units, host });
+  const targets = createTargets({ ...parts, runUnits, host });
   const target = (name: string | undefined): Target => findTarget(targets, name ?? config.target);
   const addresses = new Addresses(store, {
     address: config.address,
@@ -64,18 +68,18 @@ function createTargets(parts: {
   registries: Registries;
   store: Store;
   hosts: Hosts;
-  units: ReleaseUnits;
+  runUnits: RunUnits;
   host: LocalHost;
   paths: ReturnType<typeof dataPaths>;
 }): Map<string, Target> {
-  const { docker, serverId, registries, store, hosts, units, host, paths } = parts;
+  const { docker, serverId, registries, store, hosts, runUnits, host, paths } = parts;
   const all: Target[] = [
     new DockerTarget(docker, {
       serverId,
       findLogin: (repository) => registries.credentialsFor(repository.split('/')[0]!),
     }),
     new SystemdTarget(host, {
-      renderer: units.renderer,
+      renderer: runUnits,
       server: serverId,
       docker: findProgram('docker', '/usr/bin/docker'),
       environmentFolder: paths.environment,
@@ -93,6 +97,14 @@ function createTargets(parts: {
     new EmitTarget(paths.units),
   ];
   return new Map(all.map((target) => [target.name, target]));
+}
+
+function rendererOf(runUnits: RunUnits, kind: RunUnitKind): UnitRenderer {
+  return {
+    render: async (_release, specs) => runUnits.render(specs, kind),
+    secretFiles: (_release, specs) =>
+      specs.flatMap((spec) => runUnits.environmentFiles(spec)).map(({ path, text }) => ({ name: path, text })),
+  };
 }
 
 function findTarget(targets: Map<string, Target>, name: string): Target {

@@ -1,6 +1,6 @@
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { UnitFile } from './unit-file.ts';
+import type { UnitFile } from '../domain/unit-file.ts';
 
 /**
  * Makes `folder` hold exactly these unit files. The files are written and synced beside it and then take its place
@@ -16,7 +16,7 @@ export async function emitUnits(folder: string, files: UnitFile[]): Promise<void
   const old = join(parent, `.${basename(folder)}.old`);
   await mkdir(fresh);
   for (const { name, text } of files) await writeSynced(join(fresh, name), text);
-  await syncFolder(fresh);
+  for (const each of foldersOf(files)) await syncFolder(join(fresh, each));
   await rename(folder, old).catch(ignoreMissing);
   await rename(fresh, folder);
   await syncFolder(parent);
@@ -32,7 +32,13 @@ async function sweep(parent: string, name: string): Promise<void> {
   else await rename(join(parent, `.${name}.old`), join(parent, name));
 }
 
+/** The folders that the files are in, `.` among them. */
+function foldersOf(files: UnitFile[]): Set<string> {
+  return new Set(['.', ...files.map(({ name }) => dirname(name))]);
+}
+
 async function writeSynced(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
   await using file = await open(path, 'wx', 0o644);
   await file.writeFile(text);
   await file.sync();

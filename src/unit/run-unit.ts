@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec } from '../domain/instance.ts';
+import type { UnitFile } from '../domain/unit-file.ts';
 import {
   cleanUpCommand,
   type OneOff,
@@ -13,11 +14,11 @@ import {
 } from './docker-command.ts';
 import { type EnvironmentFile, splitEnvironment } from './environment.ts';
 import { loadTemplate, type UnitTemplate } from './template.ts';
-import type { UnitFile } from './unit-file.ts';
 import { encodeArgv } from './values.ts';
 import type { ExecWord } from './words.ts';
 
-export type UnitKind = 'systemd' | 'fleet';
+/** The kinds that run `docker run` from a unit of systemd. */
+export type RunUnitKind = 'systemd' | 'fleet';
 
 /** Where instances may run, for fleet. */
 export interface FleetOptions {
@@ -33,7 +34,7 @@ const STOP_MARGIN_SECONDS = 20;
 
 /** Renders the run units of instances; made once, with the templates of a folder. */
 export class RunUnits {
-  readonly #templates: Record<UnitKind, UnitTemplate>;
+  readonly #templates: Record<RunUnitKind, UnitTemplate>;
   readonly #options: RunUnitOptions;
 
   /**
@@ -56,7 +57,7 @@ export class RunUnits {
    * which must be on the machine before the unit starts.
    * @throws DinpError refused for values that cannot be carried (control characters in a command, lines too long)
    */
-  render(specs: InstanceSpec[], kind: UnitKind, fleet: FleetOptions = { machineMetadata: [] }): UnitFile[] {
+  render(specs: InstanceSpec[], kind: RunUnitKind, fleet: FleetOptions = { machineMetadata: [] }): UnitFile[] {
     return specs.map((spec) => ({
       name: `${spec.name}.service`,
       text: checkLines(kind, spec, this.#templates[kind](this.#values(spec, kind, fleet))),
@@ -88,7 +89,7 @@ export class RunUnits {
     return { argv: [...launcher, property, '--', ...argv.map((word) => word.replaceAll('$', '$$$$'))], files };
   }
 
-  #values(spec: InstanceSpec, kind: UnitKind, fleet: FleetOptions): Record<string, unknown> {
+  #values(spec: InstanceSpec, kind: RunUnitKind, fleet: FleetOptions): Record<string, unknown> {
     const { docker, server, environmentFolder } = this.#options;
     const { systemdFile } = splitEnvironment(spec, environmentFolder);
     const run = runCommand(spec, this.#options);
@@ -148,7 +149,7 @@ function shorten(command: string[]): { words: ExecWord[]; variables: { name: str
   return { words, variables };
 }
 
-function checkLines(kind: UnitKind, spec: InstanceSpec, text: string): string {
+function checkLines(kind: RunUnitKind, spec: InstanceSpec, text: string): string {
   if (kind === 'systemd') return text;
   const long = text.split('\n').find((line) => Buffer.byteLength(line) > MAX_FLEET_LINE_BYTES);
   if (long === undefined) return text;

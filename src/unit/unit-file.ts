@@ -15,12 +15,6 @@ export interface Unit {
   sections: Section[];
 }
 
-/** A unit file under its name, `dinp-blog--web--v3--1.service`. */
-export interface UnitFile {
-  name: string;
-  text: string;
-}
-
 /** All values of a key, over every section of that name, in order. */
 export function valuesOf(unit: Unit, section: string, key: string): string[] {
   return unit.sections

@@ -1,4 +1,4 @@
-import type { UnitFile } from './unit-file.ts';
+import type { UnitFile } from '../domain/unit-file.ts';
 
 /** What verifying needs of the machine whose systemd is asked; a Host of src/run is one. */
 export interface VerifyHost {

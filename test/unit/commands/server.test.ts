@@ -65,6 +65,11 @@ Description=fleet
 Description=fleet
 `),
   );
+  assert.match((await terminal.type('units blog')).stdout, /Description=systemd\n/);
+  assert.deepEqual(
+    await terminal.type('units blog --target systemd --secrets'),
+    ok('# /etc/systemd/blog.env\nA=hush\n'),
+  );
 });
 
 test('volumes are listed, and removed only from a stopped app and on confirmation', async (t) => {

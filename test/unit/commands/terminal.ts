@@ -21,6 +21,7 @@ import type { Identity } from '../../../src/domain/identity.ts';
 import type { InstanceSpec } from '../../../src/domain/instance.ts';
 import { DEFAULT_HEALTH, type Process } from '../../../src/domain/process.ts';
 import type { Release } from '../../../src/domain/release.ts';
+import type { UnitKind } from '../../../src/domain/unit-file.ts';
 import type { BaseState } from '../../../src/image/bases.ts';
 import type { InspectedImage } from '../../../src/image/inspect-image.ts';
 import type { ExecStreams, LogLine, LogOptions, Target } from '../../../src/run/target.ts';
@@ -380,11 +381,15 @@ export class MemoryOperations implements Operations {
     );
   }
 
-  units(app: App, release: Release, kind: 'systemd' | 'fleet'): ReturnType<Operations['units']> {
+  async units(release: Release, kind: UnitKind): ReturnType<Operations['units']> {
     return ['web', 'worker'].map((each) => ({
-      name: `dinp-${app.name}--${each}--v${release.number}--1.service`,
+      name: `dinp-${release.app}--${each}--v${release.number}--1.service`,
       text: `[Unit]\nDescription=${kind}\n`,
     }));
+  }
+
+  unitSecrets(release: Release, kind: UnitKind): ReturnType<Operations['unitSecrets']> {
+    return [{ name: `/etc/${kind}/${release.app}.env`, text: 'A=hush\n' }];
   }
 
   #processes(app: App): Process[] {
