@@ -11,16 +11,24 @@ const FLUSH_AT = 1024 * 1024;
 export class ByteFile implements AsyncDisposable {
   readonly #handle: FileHandle;
   #size: number;
+  /** Where it begins in the file behind it. */
+  readonly #start: number;
 
-  protected constructor(handle: FileHandle, size: number) {
+  protected constructor(handle: FileHandle, size: number, start = 0) {
     this.#handle = handle;
     this.#size = size;
+    this.#start = start;
   }
 
   /** Opens a file that stays as it is. */
   static async open(path: string): Promise<ByteFile> {
     const handle = await open(path, 'r');
     return new ByteFile(handle, (await handle.stat()).size);
+  }
+
+  /** The same file without its first bytes; closed with this one. */
+  from(start: number): ByteFile {
+    return new ByteFile(this.#handle, Math.max(0, this.#size - start), this.#start + start);
   }
 
   /** Bytes. */
@@ -33,7 +41,8 @@ export class ByteFile implements AsyncDisposable {
     const buffer = Buffer.allocUnsafe(Math.max(0, Math.min(length, this.#size - offset)));
     let filled = 0;
     while (filled < buffer.length) {
-      const { bytesRead } = await this.#handle.read(buffer, filled, buffer.length - filled, offset + filled);
+      const at = this.#start + offset + filled;
+      const { bytesRead } = await this.#handle.read(buffer, filled, buffer.length - filled, at);
       if (bytesRead === 0) break;
       filled += bytesRead;
     }

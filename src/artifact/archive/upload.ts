@@ -6,8 +6,11 @@ import { type ArchiveOptions, refused } from './limits.ts';
 import { LOOKED_AT, type Looks, looksLike } from './looks.ts';
 import { type FileTree, openArchiveFile } from './open-archive.ts';
 import { Zip } from './zip.ts';
+import { findZipEnd } from './zip-start.ts';
 
 const MAX_LISTED = 200_000;
+/** Files at the top of a zip that say how it is deployed: it is what would be committed, and no zip app. */
+const OF_A_COMMIT = ['dinp.yml', 'Procfile', 'Dockerfile', 'control', 'requirements.txt', 'app.py', 'main.py'];
 
 export interface UploadOptions extends ArchiveOptions {
   /** Of the file's bytes, 64 hex digits, where it is known already. */
@@ -50,8 +53,8 @@ async function singleFile(
   looks: Looks,
 ): Promise<Pick<TreeEntry, 'path' | 'mode'> | undefined> {
   if (looks === 'elf') return { path: programName(name), mode: '100755' };
-  // Spring Boot can put a start script in front of a jar.
-  if (looks !== 'zip' && !(looks === 'script' && /\.[jw]ar$/i.test(name))) return undefined;
+  // Spring Boot can put a start script in front of a jar, and zipapp puts a line.
+  if (looks !== 'zip' && !(looks === 'script' && (await findZipEnd(bytes)))) return undefined;
   const { records } = await Zip.open(bytes, name, MAX_LISTED);
   const has = (start: string) => records.some((record) => record.name.startsWith(start));
   if (has('META-INF/application.xml') || (/\.ear$/i.test(name) && !has('WEB-INF/'))) {
@@ -62,7 +65,10 @@ async function singleFile(
     );
   }
   if (has('WEB-INF/')) return { path: 'app.war', mode: '100644' };
-  return has('META-INF/MANIFEST.MF') ? { path: 'app.jar', mode: '100644' } : undefined;
+  if (has('META-INF/MANIFEST.MF')) return { path: 'app.jar', mode: '100644' };
+  const names = new Set(records.map((record) => record.name));
+  const isZipApp = ['__main__.py', '__main__.pyc'].some((file) => names.has(file));
+  return isZipApp && !OF_A_COMMIT.some((file) => names.has(file)) ? { path: 'app.pyz', mode: '100644' } : undefined;
 }
 
 /** The upload's own name where a program can have it. */

@@ -12,6 +12,7 @@ import { printable } from '../../domain/names.ts';
 import { type ByteFile, WindowReader } from './byte-file.ts';
 import { damaged, refused } from './limits.ts';
 import type { Member } from './members.ts';
+import { zipStart } from './zip-start.ts';
 
 /** Entries up to this size are inflated in one go and at once, in less than a millisecond; a stream costs more than that. */
 const IN_ONE_GO = 128 * 1024;
@@ -46,6 +47,7 @@ export interface ZipRecord extends Member {
 export class Zip {
   /** For people. */
   readonly name: string;
+  /** Its bytes, without what stands in front of it. */
   readonly file: ByteFile;
   readonly records: readonly ZipRecord[];
   readonly #zip: ZipFile;
@@ -68,7 +70,9 @@ export class Zip {
     const options = { lazyEntries: true, autoClose: false, decodeStrings: false, validateEntrySizes: true };
     const records: ZipRecord[] = [];
     try {
-      const zip = await fromRandomAccessReaderPromise(new FileReader(file), file.size, options);
+      const start = await zipStart(file);
+      const bytes = start === 0 ? file : file.from(start);
+      const zip = await fromRandomAccessReaderPromise(new FileReader(bytes), bytes.size, options);
       for await (const entry of zip.eachEntry()) {
         const record = recordOf(name, entry);
         records.push(record);
@@ -80,7 +84,7 @@ export class Zip {
         }
       }
       if (records.length === 0) throw refused(name, 'is empty: there is no file in it.');
-      return new Zip(name, file, zip, records);
+      return new Zip(name, bytes, zip, records);
     } catch (error) {
       if (error instanceof DinpError) throw error;
       throw damaged(name, plain((error as Error).message), error);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { openArchiveEntry, openZipEntry } from '../../../../src/artifact/archive/open-archive.ts';
 import { memoryTree } from '../../../support/memory-tree.ts';
@@ -36,17 +36,36 @@ test('A war, a jar and a program are one file of their kind, whatever they are c
   }
 });
 
-test('A jar with a start script in front is a jar', async (t) => {
-  const prefix = Buffer.from('#!/bin/bash\nexec java -jar "$0"\n');
-  const tree = await upload(
-    t,
-    rawZip([{ name: 'META-INF/MANIFEST.MF', content: 'Main-Class: A\n' }], prefix),
-    'shop.jar',
-  );
-  assert.deepEqual(
-    tree.entries.map(({ path }) => path),
-    ['app.jar'],
-  );
+describe('what has a script in front, whatever it is called', () => {
+  const script = Buffer.from('#!/bin/bash\nexec java -jar "$0"\n');
+  const jar = [{ name: 'META-INF/MANIFEST.MF', content: 'Main-Class: A\n' }];
+  const cases: [string, Buffer, string][] = [
+    ['a jar whose offsets count it in', rawZip(jar, script), 'app.jar'],
+    ['a jar as Spring Boot makes it, whose offsets do not', Buffer.concat([script, rawZip(jar)]), 'app.jar'],
+    ['a war', Buffer.concat([script, WAR]), 'app.war'],
+    ['a zip app', Buffer.concat([script, rawZip([{ name: '__main__.py', content: 'x' }])]), 'app.pyz'],
+  ];
+  for (const [what, content, path] of cases) {
+    test(what, async (t) => {
+      const tree = await upload(t, content, 'upload');
+      assert.deepEqual(
+        tree.entries.map((entry) => [entry.path, entry.size]),
+        [[path, content.length]],
+      );
+      await using scope = new AsyncDisposableStack();
+      const zip = await openZipEntry(tree, tree.entries[0]!, scope);
+      assert.notEqual((await zip.read(zip.records[0]!, 10)).length, 0);
+    });
+  }
+
+  test('a tree with a __main__.py is still a tree', async (t) => {
+    const tree = await upload(t, rawZip([{ name: '__main__.py' }, { name: 'Procfile', content: 'web: x\n' }]));
+    assert.equal(tree.entries.length, 2);
+  });
+
+  test('a script with nothing behind it', async (t) => {
+    await assert.rejects(upload(t, Buffer.concat([script, Buffer.alloc(100)]), 'upload'), refusal(/is a script/));
+  });
 });
 
 test('What is nothing of all that is refused by what it is', async (t) => {
