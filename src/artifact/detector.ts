@@ -19,6 +19,10 @@ export interface Candidate {
   control: boolean;
   /** Whether every process has a command from dinp.yml or a Procfile, so that none must be guessed. */
   commandsGiven: boolean;
+  /** Whether one of them names a file below a folder of the commit by its path there, as in `web: bin/server`. */
+  commandsNamePaths: boolean;
+  /** Whether one of them, or the release command, needs a shell. */
+  commandsNeedShell: boolean;
   /** Closes what a detector opens and its artifact needs. */
   scope: AsyncDisposableStack;
 }
@@ -56,6 +60,11 @@ export function chooseBase(candidate: Candidate, fitting: string): { name: strin
   throw new DinpError('refused', `dinp.yml asks for the base "${name}", which this server does not have.`, {
     hint: near === undefined ? `It has: ${known.join(', ') || 'none'}.` : `Did you mean ${near}?`,
   });
+}
+
+/** Whether an executable `control` lies at the root, whoever gives the commands. */
+export function hasControl({ tree }: Pick<Candidate, 'tree'>): boolean {
+  return tree.find('control')?.mode === '100755';
 }
 
 /** Files at the top of a repository that say how to deploy or keep it, and are no part of what runs. */

@@ -82,12 +82,17 @@ export function noFolder(key: string, path: string): DinpError {
   });
 }
 
+/** What dinp.yml and the Procfile say of how processes are started; argv each. */
+export function givenCommands(manifest: Manifest, procfile: Procfile | undefined): string[][] {
+  const own = Object.values(manifest.processes ?? {}).flatMap(({ command }) =>
+    command === undefined ? [] : [command],
+  );
+  return [...(procfile?.processes.values() ?? []), ...own];
+}
+
 /** Whether dinp.yml or the Procfile say how a process is started. */
 export function hasAnyCommand(manifest: Manifest, procfile: Procfile | undefined): boolean {
-  return (
-    (procfile?.processes.size ?? 0) > 0 ||
-    Object.values(manifest.processes ?? {}).some(({ command }) => command !== undefined)
-  );
+  return givenCommands(manifest, procfile).length > 0;
 }
 
 /** Whether they say it of every process. */

@@ -4,10 +4,12 @@ import type { BaseFacts, DeployPlan, ImagePlan, ServicePlan } from '../domain/pl
 import type { Tree } from '../domain/tree.ts';
 import { isLfsPointer, readHeads } from './blobs.ts';
 import { needsShell } from './command.ts';
+import { openCommittedArchive } from './committed-archive.ts';
 import { detect } from './detect.ts';
-import type { Artifact } from './detector.ts';
+import { type Artifact, hasControl } from './detector.ts';
 import { joinPath } from './folder.ts';
-import { hasAllCommands, hasAnyCommand, type Intent, notesOf, readIntent, watchIds } from './intent.ts';
+import { givenCommands, hasAllCommands, hasAnyCommand, type Intent, notesOf, readIntent, watchIds } from './intent.ts';
+import { refuseWindowsScripts } from './line-ends.ts';
 import type { Download, Manifest } from './manifest-schema.ts';
 import { withAskedDockerfile } from './plan-compile.ts';
 import { type PlannedProcesses, planProcesses } from './processes.ts';
@@ -36,21 +38,47 @@ export interface PlanOptions {
  * @throws DinpError refused, saying what was found and what to do; also for commits that are compiled first (planCompile)
  */
 export async function planDeploy(tree: Tree, options: PlanOptions): Promise<DeployPlan> {
-  const intent = await readIntent(tree, options);
-  const { manifest, dir, folder } = intent;
+  const { intent, unpacked } = await unpack(tree, await readIntent(tree, options), options);
+  const { manifest, dir } = intent;
   if (manifest.builder !== undefined)
     throw new DinpError('refused', 'dinp.yml has a builder, whose output is what is deployed.');
-  const fetched = await fetchArtifact(manifest, options);
-  const { artifact, processes } = await planFiles(fetched ?? folder, intent, options);
+  const { artifact, processes } = await planFiles(unpacked ?? intent.folder, intent, options);
   refuseForeignKeys(manifest, artifact, ['stage', 'args', 'dockerfile', 'context']);
-  const own = artifact.tree ?? fetched;
+  const own = artifact.tree ?? unpacked;
   return deployPlan(tree, intent, processes, artifact.notes, {
     name: options.app,
     found: artifact.found,
     image: own === undefined ? inCommit(artifact.image, dir, manifest.context) : artifact.image,
     tree: own ?? tree,
-    watch: fetched === undefined ? watchIds(tree, manifest, artifact.watch) : artifact.watch,
+    watch: unpacked === undefined ? watchIds(tree, manifest, artifact.watch) : artifact.watch,
   });
+}
+
+/**
+ * Where the commit names an archive by address or by path, or is nothing but one: the files inside, and what is said of how
+ * they run. That is the commit's word, or the archive's own where the commit has none.
+ */
+async function unpack(
+  tree: Tree,
+  intent: Intent,
+  options: PlanOptions,
+): Promise<{ intent: Intent; unpacked: Tree | undefined }> {
+  const fetched = await fetchArtifact(intent.manifest, options);
+  if (fetched !== undefined) return { intent, unpacked: fetched };
+  const archive = await openCommittedArchive(intent.folder, intent.manifest, options.scope);
+  if (archive === undefined) return { intent, unpacked: undefined };
+  if ('program' in archive) {
+    const manifest = { ...intent.manifest, artifact: archive.program };
+    return { intent: { ...intent, manifest }, unpacked: undefined };
+  }
+  const { tree: unpacked } = archive;
+  if (['dinp.yml', 'Procfile', 'app.json'].every((path) => tree.find(path) === undefined)) {
+    const own = await readIntent(unpacked, options);
+    return { intent: own, unpacked: own.folder };
+  }
+  // The archive's own path means nothing inside of it.
+  const { artifact: _packed, ...manifest } = intent.manifest;
+  return { intent: { ...intent, manifest }, unpacked };
 }
 
 /** What dinp.yml names by address, in place of the commit's files. */
@@ -90,8 +118,18 @@ async function planFiles(
   options: PlanOptions,
 ): Promise<{ artifact: Artifact; processes: PlannedProcesses }> {
   const commandsGiven = hasAllCommands(manifest, procfile);
-  const control = files.find('control')?.mode === '100755' && !hasAnyCommand(manifest, procfile);
-  const artifact = await detect({ ...options, tree: files, manifest, control, commandsGiven });
+  const control = hasControl({ tree: files }) && !hasAnyCommand(manifest, procfile);
+  const given = givenCommands(manifest, procfile);
+  const release = manifest.release ?? procfile?.release ?? [];
+  const artifact = await detect({
+    ...options,
+    tree: files,
+    manifest,
+    control,
+    commandsGiven,
+    commandsNamePaths: given.some((command) => namesPath(files, command)),
+    commandsNeedShell: [...given, release].some(needsShell),
+  });
   await refusePointers(artifact.tree ?? files, artifact.image);
   const imageStarts =
     artifact.image.kind === 'layers' ? artifact.image.command !== undefined || hasOwnCommand(artifact) : true;
@@ -100,7 +138,17 @@ async function planFiles(
     { artifact: artifact.image.kind === 'layers' ? artifact.image.artifact : undefined, imageStarts },
   );
   refuseShellWithout(artifact.image, options.bases, processes.commands);
+  if (artifact.image.kind === 'layers') {
+    const commands = processes.commands.map(({ command }) => command);
+    await refuseWindowsScripts(files, [artifact.image.command ?? [], ...commands]);
+  }
   return { artifact: { ...artifact, image: withWritable(artifact.image, options.bases, processes) }, processes };
+}
+
+/** Whether a command has a file below a folder in it, by its path from the top. */
+function namesPath(files: Tree, command: readonly string[]): boolean {
+  const words = command.flatMap((word) => word.split(/[\s"'=]/)).map((word) => word.replace(/^(?:\.\/)+/, ''));
+  return words.some((word) => word.includes('/') && files.find(word) !== undefined);
 }
 
 /** Where artifacts are laid in bases that do not say it. */

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import type { Tree, TreeEntry } from '../../domain/tree.ts';
+import { isLfsPointer } from '../blobs.ts';
 import { type ByteFile, Spool } from './byte-file.ts';
 import { type ArchiveOptions, damaged, limitsOf, refused } from './limits.ts';
 import { isTarHeader, LOOKED_AT, looksLike } from './looks.ts';
@@ -55,6 +56,13 @@ export async function openArchiveEntry(
   scope: AsyncDisposableStack,
   options: ArchiveOptions & { strip?: boolean } = {},
 ): Promise<Tree> {
+  if (isLfsPointer(await tree.head(entry, 64))) {
+    throw refused(
+      entry.path,
+      'is a git-lfs pointer: the archive itself is not in the commit.',
+      `Take it out of git-lfs and commit the file itself:\n  git lfs untrack ${entry.path} && git rm --cached ${entry.path} && git add ${entry.path}`,
+    );
+  }
   const file = await fileOf(tree, entry, scope, options);
   const opened = await openArchiveFile(file, entry.path, options);
   if (opened === undefined) throw refused(entry.path, 'is no archive.', 'A zip, tar.gz or tar is meant.');

@@ -1,6 +1,6 @@
 import { DinpError } from '../../domain/errors.ts';
 import type { Tree, TreeEntry } from '../../domain/tree.ts';
-import { formatOf, rangeReader, readHeads, regularFile } from '../blobs.ts';
+import { firstFile, formatOf, rangeReader, readHeads, regularFile } from '../blobs.ts';
 import { ARTIFACT_FOLDERS, type Artifact, type Candidate, chooseBase, type Detector, isPlumbing } from '../detector.ts';
 import { type ElfFile, readElf } from '../elf.ts';
 import { baseName, dirName, filesIn, layFolder } from '../folder.ts';
@@ -8,6 +8,8 @@ import { baseName, dirName, filesIn, layFolder } from '../folder.ts';
 /** A folder of more files than this that could be programs is a data set. */
 const MAX_LOOKED_AT = 1000;
 const INTO = '/app';
+/** What people put behind a program's name: server-1.2.0, server.linux-amd64. */
+const PROGRAM_ENDING = /\.(?:\d[\w-]*|bin|elf|out|run|linux|(?:linux[-_])?(?:amd64|x86_64|arm64|aarch64))$/;
 
 type Libc = 'static' | 'glibc' | 'musl';
 
@@ -49,7 +51,7 @@ function likely(files: readonly TreeEntry[], app: string): TreeEntry[] {
   const fits = files.filter(({ path, mode, size }) => {
     const name = baseName(path);
     if (size < 52 || /\.so(?:\.|$)/.test(name)) return false;
-    return mode === '100755' || name.startsWith(app) || !name.includes('.');
+    return mode === '100755' || name.startsWith(app) || !name.includes('.') || PROGRAM_ENDING.test(name);
   });
   const rank = ({ path, mode }: TreeEntry) => (baseName(path) === app ? 0 : mode === '100755' ? 1 : 2);
   return fits.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_LOOKED_AT);
@@ -66,8 +68,22 @@ async function findPrograms(candidate: Candidate, entries: readonly TreeEntry[])
       if (elf?.kind === 'program') programs.push({ entry, elf });
     } else if (format !== 'other') foreign.push(foreignProgram(candidate, entry, format));
   }
-  if (programs.length === 0 && foreign[0] !== undefined) throw foreign[0];
+  if (programs.length === 0 && foreign[0] !== undefined && !isTool(candidate, entries[0]!)) throw foreign[0];
   return programs;
+}
+
+/** What lies in bin/ of a PHP, Python or Node.js app is often a tool of those who write it. */
+function isTool({ tree, manifest }: Candidate, { path }: TreeEntry): boolean {
+  const evidence = [
+    'composer.json',
+    'index.php',
+    'public/index.php',
+    'package.json',
+    'requirements.txt',
+    'app.py',
+    'main.py',
+  ];
+  return manifest.artifact === undefined && dirName(path) !== '.' && firstFile(tree, evidence) !== undefined;
 }
 
 /** Why a file that was meant as a program can be none here. */
@@ -144,7 +160,7 @@ function layOut(candidate: Candidate, folder: string, programs: Program[]): Arti
   }
   const libc: Libc = libcs.has('glibc') ? 'glibc' : libcs.has('musl') ? 'musl' : 'static';
   const base = baseFor(candidate, libc);
-  const laid = candidate.control ? '.' : folder;
+  const laid = candidate.control || candidate.commandsNamePaths ? '.' : folder;
   const names = new Set(programs.map(({ entry }) => entry.path));
   const { files, watch } = layFolder(candidate.tree, laid, INTO, isPlumbing, names);
   const lost = programs.filter(({ entry }) => entry.mode !== '100755').map(({ entry }) => entry.path);
@@ -169,10 +185,10 @@ function layOut(candidate: Candidate, folder: string, programs: Program[]): Arti
   };
 }
 
-/** `control` is a script: where the fitting base has no shell, the plain one has. */
+/** For a `control`, which is a script, and for commands with `$PORT`: where the fitting base has no shell, the plain one has. */
 function baseFor(candidate: Candidate, libc: Libc): string {
-  if (!candidate.control || candidate.manifest.base !== undefined || libc === 'musl')
-    return chooseBase(candidate, libc).name;
+  const wantsShell = candidate.control || candidate.commandsNeedShell;
+  if (!wantsShell || candidate.manifest.base !== undefined || libc === 'musl') return chooseBase(candidate, libc).name;
   return candidate.bases.get(libc)?.shell ? libc : chooseBase(candidate, 'plain').name;
 }
 

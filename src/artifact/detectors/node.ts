@@ -1,6 +1,6 @@
 import { DinpError } from '../../domain/errors.ts';
 import type { Tree } from '../../domain/tree.ts';
-import { firstFile, readText } from '../blobs.ts';
+import { firstFile, readText, regularFile } from '../blobs.ts';
 import type { Candidate, Detector } from '../detector.ts';
 import { baseName, dirName } from '../folder.ts';
 import { addonProblem } from '../node-addons.ts';
@@ -32,9 +32,17 @@ export const node: Detector = {
     // What a front end's build leaves is pages, and a server beside them is for developing.
     if (bundle === undefined || (manifest?.frontend && firstFile(tree, PAGES) !== undefined)) return undefined;
     if (manifest !== undefined) await checkPackages(candidate, manifest);
+    else if (regularFile(tree, 'package.json') !== undefined) throw brokenManifest();
     return bundled(candidate, bundle);
   },
 };
+
+/** Node.js itself starts nothing beside such a file. */
+function brokenManifest(): DinpError {
+  return new DinpError('refused', 'package.json is no JSON object, and Node.js starts nothing beside such a file.', {
+    hint: 'Correct it, or remove it. This says where the mistake is:\n  node -p \'require("./package.json")\'',
+  });
+}
 
 /** Whether a package is started, rather than built into pages, or used by others. */
 async function isServer(candidate: Candidate, manifest: PackageJson): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { DinpError } from '../../domain/errors.ts';
 import type { Tree } from '../../domain/tree.ts';
-import { firstFile, objectIn, readJsonObject } from '../blobs.ts';
+import { firstFile, objectIn, readJsonObject, regularFile } from '../blobs.ts';
 import type { Candidate, Detector } from '../detector.ts';
 import { dirName, filesIn, joinPath } from '../folder.ts';
 import { php as phpSource } from '../source/php.ts';
@@ -21,8 +21,13 @@ export const php: Detector = {
   async detect(candidate) {
     const site = findSite(candidate);
     if (site === undefined) return undefined;
-    const composer = (await readJsonObject(candidate.tree, 'composer.json')) ?? {};
+    const read = await readJsonObject(candidate.tree, 'composer.json');
+    const composer = read ?? {};
     await checkVendor(candidate, composer);
+    const unread =
+      read === undefined && regularFile(candidate.tree, 'composer.json') !== undefined
+        ? ['composer.json is no JSON object, so that what it requires was not checked.']
+        : [];
     const range = objectIn(composer.require)?.php;
     const wanted = typeof range === 'string' ? { range, where: 'composer.json' } : undefined;
     const runtime = chooseRuntime(candidate, 'php', wanted);
@@ -38,7 +43,7 @@ export const php: Detector = {
       found: `PHP app (${site.evidence})`,
       image,
       watch,
-      notes: [...runtime.notes, ...exposed(candidate, site)],
+      notes: [...runtime.notes, ...exposed(candidate, site), ...unread],
     };
   },
 };

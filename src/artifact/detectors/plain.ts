@@ -1,5 +1,5 @@
 import { DinpError } from '../../domain/errors.ts';
-import { chooseBase, type Detector, isPlumbing } from '../detector.ts';
+import { chooseBase, type Detector, hasControl, isPlumbing } from '../detector.ts';
 import { layFolder } from '../folder.ts';
 
 const DEFAULT_INTO = '/opt/app';
@@ -8,9 +8,10 @@ const DEFAULT_INTO = '/opt/app';
 export const plain: Detector = {
   kind: 'plain',
   async detect(candidate) {
-    const asked = candidate.manifest.type === 'plain';
-    if (!candidate.control && !asked) return undefined;
-    if (!candidate.control && !candidate.commandsGiven) {
+    // Commands of a Procfile go before "./control start", and it is still a control's tree that they start.
+    const control = hasControl(candidate);
+    if (!control && candidate.manifest.type !== 'plain') return undefined;
+    if (!control && !candidate.commandsGiven) {
       throw new DinpError('refused', 'dinp.yml says type: plain, and nothing says what to start.', {
         hint: 'Add an executable script called control (it is run as "./control start"), or to dinp.yml:\n  processes:\n    web: ./start.sh',
       });
@@ -18,11 +19,9 @@ export const plain: Detector = {
     const { name, facts } = chooseBase(candidate, 'plain');
     const into = facts.into ?? DEFAULT_INTO;
     const { files, watch } = layFolder(candidate.tree, '.', into, isPlumbing);
-    const command = candidate.control ? ['./control', 'start'] : undefined;
+    const command = control ? ['./control', 'start'] : undefined;
     return {
-      found: candidate.control
-        ? 'executable control'
-        : `plain tree (${files.length} ${files.length === 1 ? 'file' : 'files'})`,
+      found: control ? 'executable control' : `plain tree (${files.length} ${files.length === 1 ? 'file' : 'files'})`,
       image: {
         kind: 'layers',
         artifact: 'plain',

@@ -68,7 +68,7 @@ export interface RuntimeApp {
 /** The image of an app: its folder over the base, started by a `control` where there is one. */
 export function layApp(candidate: Candidate, app: RuntimeApp): { image: LayersPlan; watch: string[] } {
   const { base, into } = app.runtime;
-  const laid = candidate.control ? '.' : app.folder;
+  const laid = candidate.control || candidate.commandsNamePaths ? '.' : app.folder;
   const skip = laid === '.' ? isPlumbing : () => false;
   const { files, watch } = layFolder(candidate.tree, laid, into, skip);
   return {

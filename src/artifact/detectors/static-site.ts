@@ -1,6 +1,6 @@
 import { DinpError } from '../../domain/errors.ts';
 import { regularFile } from '../blobs.ts';
-import { type Candidate, chooseBase, type Detector, isPlumbing } from '../detector.ts';
+import { type Candidate, chooseBase, type Detector, hasControl, isPlumbing } from '../detector.ts';
 import { layFolder } from '../folder.ts';
 import { readPackageJson } from '../source/package-json.ts';
 import { findSource } from '../source/source.ts';
@@ -12,7 +12,7 @@ export const staticSite: Detector = {
   kind: 'static',
   async detect(candidate) {
     // A control starts what is wanted; a page beside it is something that it serves.
-    if (candidate.control && candidate.manifest.type !== 'static' && candidate.manifest.root === undefined)
+    if (hasControl(candidate) && candidate.manifest.type !== 'static' && candidate.manifest.root === undefined)
       return undefined;
     const folder = await documentRoot(candidate);
     if (folder === undefined) return undefined;

@@ -91,6 +91,21 @@ describe('what is found', () => {
       'binary on plain: control>/app/control* hello>/app/hello*; ./control start; web=',
     ],
     [
+      'a program whose command needs a shell: a base with one',
+      { hello: PROGRAM, Procfile: 'web: ./hello -p $PORT' },
+      'binary on plain: hello>/app/hello*; /app/hello; web=/bin/sh -c ./hello -p $PORT',
+    ],
+    [
+      'programs that commands name by their paths: all files, at the same paths',
+      { 'bin/a': PROGRAM, 'bin/b': PROGRAM, 'conf/x': '1', Procfile: 'web: bin/a\nworker: ./bin/b' },
+      'binary on static: bin/a>/app/bin/a* bin/b>/app/bin/b* conf/x>/app/conf/x; -; web=bin/a worker=./bin/b',
+    ],
+    [
+      'a program with a number behind its name that lost its x bit',
+      { 'hello.bin': makeElf(), 'server-1.2': 'no program, and long enough to be looked at for what it is and is not' },
+      'binary on static: hello.bin>/app/hello.bin* server-1.2>/app/server-1.2; /app/hello.bin; web=',
+    ],
+    [
       'a program before a page',
       { hello: PROGRAM, 'index.html': 'x' },
       'binary on static: hello>/app/hello* index.html>/app/index.html; /app/hello; web=',
@@ -136,6 +151,11 @@ describe('what is found', () => {
       'a control alone',
       { control: executable('#!/bin/sh'), 'lib/x': '1' },
       'plain on plain: control>/opt/app/control* lib/x>/opt/app/lib/x; ./control start; web=',
+    ],
+    [
+      'a control that a Procfile starts in its own way, with a page that it serves',
+      { control: executable('#!/bin/sh'), 'index.html': 'x', Procfile: 'web: ./control run\nworker: ./control work' },
+      'plain on plain: control>/opt/app/control* index.html>/opt/app/index.html; ./control start; web=./control run worker=./control work',
     ],
     [
       'a plain tree with commands',
@@ -253,6 +273,12 @@ describe('what is refused, and what to do', () => {
       `run.sh is an executable script; to run it, write into dinp.yml:\n  type: plain\n  processes:\n    web: ./run.sh\n\n${what}`,
     ],
     [
+      'a control with Windows line ends',
+      { control: executable('#!/bin/sh\r\nexec x\r\n') },
+      'control has Windows line ends (CRLF), with which Linux cannot start a script.',
+      "Give it those of Unix, and push or upload it again:\n  sed -i 's/\\r$//' control",
+    ],
+    [
       'an app one folder down',
       { 'server/go.mod': 'module x', 'docker/Dockerfile': 'FROM x' },
       'Nothing to deploy was found in the 2 files of the commit (docker/, server/).',
@@ -260,7 +286,7 @@ describe('what is refused, and what to do', () => {
     ],
     [
       'a shell command on a base without a shell',
-      { hello: PROGRAM, Procfile: 'web: ./hello -p $PORT' },
+      { hello: PROGRAM, Procfile: 'web: ./hello -p $PORT', 'dinp.yml': 'base: static' },
       'The command of web needs a shell, and the base "static" has none: ./hello -p $PORT',
       'Write it without shell characters ($, quotes, &&; PORT is in the environment), as a list of words in dinp.yml, or choose a base with a shell:\n  base: plain',
     ],

@@ -97,6 +97,11 @@ const FOUND: [string, Files, string][] = [
     "static site in the top folder (3 files) on static-site\nstarts the base's in undefined",
   ],
 ];
+FOUND.push([
+  'a bundle that a Procfile names by its path',
+  { 'dist/server.js': 'x', 'conf/x': '1', Procfile: 'web: node dist/server.js --port=$PORT' },
+  'Node.js app dist/server.js on node\nstarts node server.js in /app\nNODE_ENV=production',
+]);
 describe('what is found', () => {
   for (const [name, files, expected] of FOUND) test(name, async () => assert.equal(await planned(files), expected));
 });
@@ -107,6 +112,11 @@ const AGAIN =
   'Install the packages for these hosts and commit them:\n  rm -rf node_modules && npm ci --omit=dev --os=linux --cpu=x64 --libc=glibc && git add -f node_modules';
 const app = (more: object = {}) => json({ scripts: { start: 'node a.js' }, ...more });
 const REFUSED: [string, Files, string][] = [
+  [
+    'a package.json that is no JSON',
+    { 'package.json': '{"scripts":', 'server.js': '' },
+    'package.json is no JSON object, and Node.js starts nothing beside such a file.\nCorrect it, or remove it. This says where the mistake is:\n  node -p \'require("./package.json")\'',
+  ],
   [
     'no node_modules/, which git ignores',
     {

@@ -62,6 +62,11 @@ const FOUND: [string, Files, string][] = [
     "PHP app (index.php) on php\nstarts the base's in /app\nbelow: /app/vendor\nDOCUMENT_ROOT=/app",
   ],
   [
+    'a composer.json that is none',
+    { 'composer.json': '{', 'index.php': '' },
+    "PHP app (index.php) on php\nstarts the base's in /app\nDOCUMENT_ROOT=/app\ncomposer.json is no JSON object, so that what it requires was not checked.",
+  ],
+  [
     'a newer PHP than the base has',
     { 'composer.json': '{"require":{"php":"^8.4"}}', 'index.php': '' },
     'PHP app (index.php) on php\nstarts the base\'s in /app\nDOCUMENT_ROOT=/app\ncomposer.json asks for php ^8.4, and the base "php" has 8.2.29.',

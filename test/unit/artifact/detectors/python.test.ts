@@ -25,6 +25,14 @@ const FLASK = 'Requires-Dist: werkzeug>=3; python_version >= "3.8"';
 
 const FOUND: [string, Files, string][] = [
   [
+    'a script, with a tool of another system in bin/',
+    {
+      'app.py': 'x',
+      'bin/tool': executable(Buffer.concat([Buffer.from('cffaedfe07000001', 'hex'), Buffer.alloc(60)])),
+    },
+    `Python app (app.py) on python\nstarts python3 app.py in /app\n${ENV}`,
+  ],
+  [
     'a script',
     { 'app.py': 'x', 'lib/a.py': 'x' },
     `Python app (app.py) on python\nstarts python3 app.py in /app\n${ENV}`,
@@ -93,6 +101,21 @@ describe('what is found', () => {
 const download = (what = '-r requirements.txt', folder = 'wheels') =>
   `Get the packages for these hosts and commit them:\n  pip download ${what} -d ${folder} --only-binary :all: --platform manylinux2014_x86_64 --python-version 3.11 && git add -f ${folder}`;
 const REFUSED: [string, Files, string][] = [
+  [
+    'a process whose script has Windows line ends',
+    { 'app.py': 'x', 'bin/run': executable('#!/bin/sh\r\n'), Procfile: 'web: ./bin/run $PORT' },
+    "bin/run has Windows line ends (CRLF), with which Linux cannot start a script.\nGive it those of Unix, and push or upload it again:\n  sed -i 's/\\r$//' bin/run",
+  ],
+  [
+    'a wheel in git-lfs',
+    {
+      'app.py': 'x',
+      'requirements.txt': 'shop\n',
+      'wheels/shop-1-py3-none-any.whl':
+        'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 1\n',
+    },
+    'wheels/shop-1-py3-none-any.whl is a git-lfs pointer: the archive itself is not in the commit.\nTake it out of git-lfs and commit the file itself:\n  git lfs untrack wheels/shop-1-py3-none-any.whl && git rm --cached wheels/shop-1-py3-none-any.whl && git add wheels/shop-1-py3-none-any.whl',
+  ],
   [
     'packages without wheels/',
     { 'app.py': '', 'requirements.txt': 'flask==3\ngunicorn' },
