@@ -53,7 +53,7 @@ describe('an archive in a commit', async () => {
   });
 
   test('is not unpacked where it is a war by another name', async () => {
-    for (const more of [{}, { 'dinp.yml': 'artifact: shop.zip' }])
+    for (const more of [{}, { 'dinp.yml': 'artifact: shop.zip' }] as Files[])
       assert.match(await refusal({ 'shop.zip': WAR, ...more }), /^shop.zip needs Tomcat and Java/);
   });
 });
