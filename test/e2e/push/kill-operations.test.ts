@@ -50,7 +50,7 @@ describe('kill -9 of the server while an operator changes an app', { concurrency
     await using server = await startServer();
     const me = await released(server, gate, 'one', 'two');
     const rollback = server.startDinp(['releases', 'rollback', me.app]);
-    await gate.reached();
+    await gate.reached(rollback);
     await server.kill();
     assert.notEqual((await rollback.ended).status, 0);
     gate.open();
@@ -93,7 +93,7 @@ describe('kill -9 of the server while an operator changes an app', { concurrency
     await using server = await startServer();
     const me = await released(server, gate, 'one');
     const set = server.startDinp(['config', 'set', me.app, 'GREETING=hi']);
-    await gate.reached();
+    await gate.reached(set);
     await server.kill();
     assert.notEqual((await set.ended).status, 0);
     gate.open();
@@ -110,7 +110,7 @@ describe('kill -9 of the server while an operator changes an app', { concurrency
     await using server = await startServer();
     const me = await released(server, gate, 'one');
     const scale = server.startDinp(['scale', me.app, 'web=2']);
-    await gate.reached();
+    await gate.reached(scale);
     await server.kill();
     assert.notEqual((await scale.ended).status, 0);
     gate.open();
@@ -183,8 +183,7 @@ describe('kill -9 of the server while an operator changes an app', { concurrency
     await using server = await startServer();
     const me = await released(server, gate, 'one');
     const [name, url] = [server.appName(), server.stableUrl(me.app)];
-    server.startDinp(['apps', 'rename', me.app, name]);
-    await gate.reached();
+    await gate.reached(server.startDinp(['apps', 'rename', me.app, name]));
     await server.kill();
     gate.open();
     await server.start();
@@ -234,8 +233,7 @@ describe('kill -9 of the server while an operator changes an app', { concurrency
     const push = await me.push();
     assert.equal(push.status, 0, push.output);
     assert.equal(server.volumes().length, 1);
-    server.startDinp(['apps', 'destroy', me.app, '--confirm', me.app, '--volumes']);
-    await gate.reached();
+    await gate.reached(server.startDinp(['apps', 'destroy', me.app, '--confirm', me.app, '--volumes']));
     await server.kill();
     gate.open();
     await server.start();
