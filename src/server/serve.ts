@@ -59,7 +59,7 @@ async function openDoor(config: ServerConfig, server: ServerParts, log: ServerLo
     user,
     program: sshProgram(config),
     hostKeyPath: dataPaths(config.data).hostKey,
-    compileCache: dataPaths(config.data).compileCache,
+    compileCache: process.env.NODE_COMPILE_CACHE ?? dataPaths(config.data).compileCache,
     git: { git: findProgram('git'), hooks: join(PACKAGE, 'hooks'), maxPackBytes: MAX_PACK_BYTES },
     ...(workers === undefined ? {} : { workers }),
     onWorker: (link) => respond(link, server.control, server.onError),

@@ -2,12 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * Waits until a condition gives something (not false, not undefined), and gives that.
- * @throws Error naming what was waited for, after a minute unless told otherwise
+ * It is a guard against hanging, no measure: machines stall.
+ * @throws Error naming what was waited for, after two and a half minutes unless told otherwise
  */
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
-  milliseconds = 60_000,
+  milliseconds = 150_000,
 ): Promise<Exclude<T, false | undefined>> {
   const end = Date.now() + milliseconds;
   for (;;) {
