@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { BareMachine, bareImage, docker } from '../support/bare-machine.ts';
+import { layOutNode } from '../support/node-layout.ts';
 import { run } from '../unit/scripts/bash.ts';
 
 /** They stand for a hub's images: a Debian with Node and npm, and Debian's own registry and Caddy laid out like them. */
@@ -11,11 +12,11 @@ const IMAGES = {
   base: `COPY . /usr/local/
     ENV NODE_EXTRA_CA_CERTS=/usr/local/certificates.crt
     RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm`,
-  registry: `RUN apt-get update && apt-get install -y --no-install-recommends docker-registry
+  registry: `COPY docker-registry /usr/bin/
     ENV REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/var/lib/registry REGISTRY_HTTP_ADDR=:5000
     RUN printf 'version: 0.1\\nstorage: {filesystem: {rootdirectory: /var/lib/registry}}\\nhttp: {addr: ":5000"}\\n' > /config.yml
     CMD ["docker-registry", "serve", "/config.yml"]`,
-  caddy: `RUN apt-get update && apt-get install -y --no-install-recommends caddy
+  caddy: `COPY caddy /usr/bin/
     ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data`,
 };
 const COMPOSE = `cd /root/dinp && export DINP_BASE=base DINP_REGISTRY_IMAGE=registry DINP_CADDY_IMAGE=caddy DINP_LISTEN=:8080 \
@@ -47,23 +48,17 @@ async function makeImages(): Promise<void> {
     mkdirSync(folder);
     writeFileSync(join(folder, 'Dockerfile'), `FROM ${bare}\n${lines}\n`);
     if (name === 'base') await layOutNode(folder);
+    else await takeProgram(folder, name);
     await docker(['cp', folder, `${machine.name}:/root/${name}`]);
     await machine.exec(`DOCKER_BUILDKIT=0 docker build -q -t ${name} /root/${name}`);
   }
 }
 
-/** This very Node with its headers, and npm, as Node's own images have them under /usr/local. */
-async function layOutNode(folder: string): Promise<void> {
-  const node = realpathSync(process.execPath);
-  const { stdout } = await run('npm', ['root', '-g']);
-  const npm = (await run('bash', ['-c', 'dirname "$(dirname "$(readlink -f "$(command -v npm)")")"'])).stdout.trim();
-  cpSync(node, join(folder, 'bin/node'));
-  cpSync(resolve(node, '../../include'), join(folder, 'include'), { recursive: true });
-  cpSync(npm || join(stdout.trim(), 'npm'), join(folder, 'lib/node_modules/npm'), {
-    recursive: true,
-    dereference: true,
-  });
-  cpSync(process.env.NODE_EXTRA_CA_CERTS ?? '/etc/ssl/certs/ca-certificates.crt', join(folder, 'certificates.crt'));
+/** The machine's own program, as Debian packages it: it needs nothing that a small Debian lacks. */
+async function takeProgram(folder: string, image: string): Promise<void> {
+  const program = image === 'registry' ? 'docker-registry' : image;
+  const { stdout } = await run('bash', ['-c', `command -v ${program}`]);
+  cpSync(realpathSync(stdout.trim()), join(folder, program));
 }
 
 const PUSH = 'cd /root/page && GIT_SSH_COMMAND="ssh -o StrictHostKeyChecking=accept-new" git push dinp master';
