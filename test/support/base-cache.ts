@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { readCatalogue } from '../../src/image/base-recipe.ts';
 import { BaseCatalogue } from '../../src/image/bases.ts';
 import { Registries } from '../../src/image/registries.ts';
+import { lockFile } from './file-lock.ts';
 import { startRegistry } from './registry.ts';
 import { testCache } from './test-cache.ts';
 
@@ -37,18 +38,15 @@ async function ensureBase(name: string): Promise<string> {
   for (const file of readdirSync(SOURCES).sort()) if (MAKERS.test(file)) key.update(readFileSync(join(SOURCES, file)));
   const kept = join(testCache(), `base-${name}-${key.digest('hex').slice(0, 12)}`);
   if (existsSync(kept)) return kept;
-  const making = `${kept}.${randomBytes(4).toString('hex')}`;
+  await using _lock = await lockFile(`${kept}.lock`);
+  if (existsSync(kept)) return kept;
+  const making = `${kept}.new`;
+  rmSync(making, { recursive: true, force: true });
   await using registry = await startRegistry();
   const registries = new Registries({ own: { address: registry.address } });
   await new BaseCatalogue({ registries }).build(name, () => {}, new AbortController().signal);
   await registries.close();
   cpSync(registry.root, making, { recursive: true });
-  try {
-    renameSync(making, kept);
-  } catch (error) {
-    // Another test was quicker.
-    rmSync(making, { recursive: true });
-    if (!existsSync(kept)) throw error;
-  }
+  renameSync(making, kept);
   return kept;
 }
