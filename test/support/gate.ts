@@ -47,8 +47,7 @@ export async function makeGate(): Promise<Gate> {
   await new Promise<void>((resolve) => server.listen(0, bridgeAddress(), resolve));
   const { address, port } = server.address() as AddressInfo;
   return {
-    // A name of its own: ports come again, and the engine's build cache would let a step pass that it has seen.
-    wait: `GATE=${randomUUID()} busybox nc ${address} ${port} < /dev/null > /dev/null`,
+    wait: waitAt(address, port),
     async reached(by) {
       try {
         await until('somebody comes to the gate', () => {
@@ -80,6 +79,15 @@ export async function makeGate(): Promise<Gate> {
 }
 
 /** Whether any process of this machine, containers' too, has these words in its command line. */
+/**
+ * It has a name of its own: ports come again, and the engine's build cache would let a step pass that it has seen. And it
+ * tries again: the network of a container that was made this instant may not let it out yet.
+ */
+function waitAt(address: string, port: number): string {
+  const connect = `busybox nc ${address} ${port} < /dev/null > /dev/null`;
+  return `for i in 1 2 3 4 5 ${randomUUID()}; do ${connect} && break; busybox sleep 0.5; done`;
+}
+
 function isRunning(words: string): boolean {
   return readdirSync('/proc').some((pid) => /^\d+$/.test(pid) && commandLine(pid).includes(words));
 }
