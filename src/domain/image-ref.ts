@@ -6,6 +6,11 @@ export interface ImageRef {
   digest: string;
 }
 
+/** Whether a repository's registry is on the machine itself; such a one may speak plain HTTP, as Docker has it. */
+export function isLoopbackRepository(repository: string): boolean {
+  return /^(?:127(?:\.\d+){3}|localhost|\[::1\])(?::\d+)?\//.test(repository);
+}
+
 /** `repository@digest`, what engines take. */
 export function formatImageRef(ref: ImageRef): string {
   return `${ref.repository}@${ref.digest}`;

@@ -2,22 +2,21 @@ import type { ContainerInspectInfo } from 'dockerode';
 import { DinpError } from '../domain/errors.ts';
 import type { Host, RunResult } from './host.ts';
 import { parseFacts, parseShow, SHOWN, type UnitFacts, type UnitState } from './systemd-state.ts';
+import type { UnitEngine } from './unit-engine.ts';
 
 const TIMEOUT_MS = 30_000;
 /** What the X-Dinp section of a unit says, one key a line. */
 const FACTS = '^(Server|App|Release|Process|Index|HostPort)=';
 
-/** systemd and the docker CLI of one host, as far as they concern instances. */
+/** systemd and the container engine of one host, as far as they concern instances. */
 export class SystemdHost {
   readonly host: Host;
-  readonly docker: string;
-  readonly unitFolder: string;
+  readonly engine: UnitEngine;
   #checked = false;
 
-  constructor(host: Host, docker: string, unitFolder: string) {
+  constructor(host: Host, engine: UnitEngine) {
     this.host = host;
-    this.docker = docker;
-    this.unitFolder = unitFolder;
+    this.engine = engine;
   }
 
   /** @throws DinpError unavailable where systemd is not what runs the machine */
@@ -36,7 +35,8 @@ export class SystemdHost {
 
   /** The units of dinp servers that are on the host. @throws DinpError unavailable */
   async facts(): Promise<UnitFacts[]> {
-    const argv = ['grep', '-rHsE', '--include=dinp-*.service', FACTS, this.unitFolder];
+    const { unitFolder, unitEnding } = this.engine;
+    const argv = ['grep', '-rHsE', `--include=dinp-*${unitEnding}`, FACTS, unitFolder];
     const { code, stdout, stderr } = await this.host.run(argv, { timeoutMs: TIMEOUT_MS });
     // Status 1: nothing found. With -s, unreadable files (removed meanwhile) are status 2 without a text.
     if (code > 2 || (code === 2 && stderr !== '')) {
@@ -56,21 +56,21 @@ export class SystemdHost {
   /** The containers of these names, as far as they exist. @throws DinpError unavailable */
   async containers(names: string[]): Promise<Map<string, ContainerInspectInfo>> {
     if (names.length === 0) return new Map();
-    const argv = [this.docker, 'container', 'inspect', ...names];
+    const argv = [this.engine.cli, 'container', 'inspect', ...names];
     const { stdout, stderr, code } = await this.host.run(argv, { timeoutMs: TIMEOUT_MS });
     if (code !== 0) this.#needEngine(code, stderr);
     const found = JSON.parse(stdout.trim() || '[]') as ContainerInspectInfo[];
     return new Map(found.map((info) => [info.Name.replace(/^\//, ''), info]));
   }
 
-  /** Runs a docker command that must work. @throws DinpError unavailable, start-failed */
-  async dockerCommand(args: string[], options: { mayFail: boolean; timeoutMs?: number }): Promise<RunResult> {
+  /** Runs a command of the engine's CLI that must work. @throws DinpError unavailable, start-failed */
+  async engineCommand(args: string[], options: { mayFail: boolean; timeoutMs?: number }): Promise<RunResult> {
     const { timeoutMs = TIMEOUT_MS } = options;
-    const result = await this.host.run([this.docker, ...args], { timeoutMs });
+    const result = await this.host.run([this.engine.cli, ...args], { timeoutMs });
     if (result.code === 0) return result;
     this.#needEngine(result.code, result.stderr);
     if (options.mayFail) return result;
-    throw new DinpError('start-failed', `docker ${args[0]} failed on ${this.host.name}.`, {
+    throw new DinpError('start-failed', `${this.engine.title}: ${args[0]} failed on ${this.host.name}.`, {
       detail: result.stderr.trim(),
     });
   }
@@ -96,12 +96,12 @@ export class SystemdHost {
 
   #needEngine(code: number, stderr: string): void {
     if (code === 127) {
-      throw new DinpError('unavailable', `${this.host.name} has no ${this.docker}.`, {
-        hint: 'Install Docker there, or set the path of its CLI in the config.',
+      throw new DinpError('unavailable', `${this.host.name} has no ${this.engine.cli}.`, {
+        hint: this.engine.installHint,
       });
     }
-    if (!/Cannot connect to the Docker daemon|permission denied while trying to connect|dial unix/.test(stderr)) return;
-    throw new DinpError('unavailable', `The Docker Engine of ${this.host.name} does not answer.`, {
+    if (!this.engine.isDown(stderr)) return;
+    throw new DinpError('unavailable', `The ${this.engine.title} of ${this.host.name} does not answer.`, {
       detail: stderr.trim(),
       hint: 'See: systemctl status docker',
     });

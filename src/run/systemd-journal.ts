@@ -10,7 +10,13 @@ interface JournalLine extends LogLine {
 const TIMEOUT_MS = 30_000;
 const GONE_POLL_MS = 2_000;
 /** Fields of a line that we need; all others stay on the machine. */
-const FORMAT = ['--output=json', '--output-fields=MESSAGE,_SYSTEMD_UNIT', '--all', '--quiet', '--no-pager'];
+const FORMAT = [
+  '--output=json',
+  '--output-fields=MESSAGE,_SYSTEMD_UNIT,PODMAN_EVENT',
+  '--all',
+  '--quiet',
+  '--no-pager',
+];
 
 /** The output of instances as journald on a host has it. */
 export class InstanceJournal {
@@ -112,7 +118,7 @@ function plain({ instance, time, text }: JournalLine): LogLine {
 
 /**
  * Reads a line of `journalctl -o json` (systemd.io, "Journal JSON Format"): a message that is no valid UTF-8 or has
- * control characters comes as an array of bytes. Nothing for a line that is no entry.
+ * control characters comes as an array of bytes. Nothing for a line that is no entry, or an event of podman's own.
  */
 export function parseJournalLine(line: string): JournalLine[] {
   if (!line.startsWith('{')) return [];
@@ -123,6 +129,7 @@ export function parseJournalLine(line: string): JournalLine[] {
     return [];
   }
   const { MESSAGE: message, _SYSTEMD_UNIT: unit, __CURSOR: cursor, __REALTIME_TIMESTAMP: time } = fields;
+  if (fields.PODMAN_EVENT !== undefined) return [];
   if (typeof unit !== 'string' || typeof cursor !== 'string') return [];
   const text = Array.isArray(message) ? Buffer.from(message as number[]).toString() : String(message ?? '');
   const instance = unit.replace(/\.service$/, '');

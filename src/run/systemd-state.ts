@@ -28,12 +28,12 @@ export const SHOWN = [
 ];
 
 /**
- * Reads the output of `grep -H` for the lines of X-Dinp sections: `/etc/…/NAME.service:App=blog`.
+ * Reads the output of `grep -H` for the lines of X-Dinp sections: `/etc/…/NAME.service:App=blog`, or `.container`.
  */
 export function parseFacts(output: string): UnitFacts[] {
   const units = new Map<string, Record<string, string>>();
   for (const line of output.split('\n')) {
-    const found = /\/([a-z0-9-]+)\.service:(\w+)=(.*)$/.exec(line);
+    const found = /\/([a-z0-9-]+)\.(?:service|container):(\w+)=(.*)$/.exec(line);
     if (!found) continue;
     const [, name, key, value] = found as unknown as [string, string, string, string];
     units.set(name, { ...units.get(name), [key]: value });

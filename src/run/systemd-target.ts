@@ -10,16 +10,11 @@ import { SystemdHost, units } from './systemd-host.ts';
 import { InstanceJournal } from './systemd-journal.ts';
 import { exitCode, instanceState } from './systemd-state.ts';
 import type { ExecStreams, Listener, LogLine, LogOptions, Target } from './target.ts';
+import type { HostFile, UnitEngine } from './unit-engine.ts';
 
-/** A file to be put on the host. */
-interface HostFile {
-  path: string;
-  text: string;
-}
-
-/** How instances become unit files: RunUnits of src/unit. */
+/** How instances become unit files: RunUnits or QuadletUnits of src/unit. */
 export interface InstanceUnits {
-  render(specs: InstanceSpec[], kind: 'systemd'): { name: string; text: string }[];
+  render(specs: InstanceSpec[]): { name: string; text: string }[];
   environmentFiles(spec: InstanceSpec): HostFile[];
   oneOff(
     spec: InstanceSpec,
@@ -31,12 +26,9 @@ export interface SystemdTargetOptions {
   renderer: InstanceUnits;
   /** The same as in the renderer's options: tells units of servers that share a host apart. */
   server: string;
-  /** Absolute path of the docker CLI on the host. */
-  docker: string;
+  engine: UnitEngine;
   /** Where environment files of instances are, as in the renderer's options. */
   environmentFolder: string;
-  /** `/etc/systemd/system` where not given. */
-  unitFolder?: string;
   /** Says what is wrong with unit files before they are used; undefined where that cannot be found out. */
   verify(files: { name: string; text: string }[]): Promise<string[] | undefined>;
 }
@@ -51,21 +43,22 @@ const DETAIL_LINES = 20;
 const WANTS = 'multi-user.target.wants';
 
 /**
- * Instances are systemd units whose ExecStart is `docker run`: systemd starts them at boot and restarts them, and the
- * journal has their output. Needs root on the host.
+ * Instances are units of systemd whose ExecStart is `docker run`, or quadlets, of which podman makes such units: systemd
+ * starts them at boot and restarts them, and the journal has their output. Needs root on the host.
  */
 export class SystemdTarget implements Target {
-  readonly name = 'systemd';
+  readonly name: string;
   readonly runs = true;
-  readonly #options: Required<SystemdTargetOptions>;
+  readonly #options: SystemdTargetOptions;
   readonly #host: Host;
   readonly #systemd: SystemdHost;
   readonly #journal: InstanceJournal;
 
   constructor(host: Host, options: SystemdTargetOptions) {
-    this.#options = { unitFolder: '/etc/systemd/system', ...options };
+    this.name = options.engine.target;
+    this.#options = options;
     this.#host = host;
-    this.#systemd = new SystemdHost(host, options.docker, this.#options.unitFolder);
+    this.#systemd = new SystemdHost(host, options.engine);
     this.#journal = new InstanceJournal(host);
   }
 
@@ -73,15 +66,15 @@ export class SystemdTarget implements Target {
     await this.#systemd.check();
     await this.#checkOwner([spec.name]);
     if (await this.#isRunning(spec.name)) return;
-    const files = this.#options.renderer.render([spec], 'systemd');
+    const files = this.#options.renderer.render([spec]);
     const problems = (await this.#options.verify(files)) ?? [];
     if (problems.length > 0) {
-      throw new DinpError('start-failed', `systemd does not accept the unit of ${spec.name}.`, {
+      throw new DinpError('start-failed', `${this.name} does not accept the unit of ${spec.name}.`, {
         detail: problems.join('\n'),
       });
     }
     await this.#pull(spec, options);
-    await this.#checkVolumes(Object.keys(spec.volumes));
+    await this.#ensureVolumes(Object.keys(spec.volumes));
     const mark = await this.#journal.end();
     try {
       await this.#install(spec, files);
@@ -100,7 +93,7 @@ export class SystemdTarget implements Target {
     const timeoutMs = Math.max(...instances.map(({ stopMs }) => stopMs)) + STOP_MARGIN_MS;
     // Status 5: some are not loaded; the others are stopped all the same.
     await this.#systemd.systemctl(['stop', '--', ...units(names)], { okay: [5], timeoutMs });
-    await this.#systemd.dockerCommand(['rm', '--force', ...names], { mayFail: true, timeoutMs });
+    await this.#systemd.engineCommand(['rm', '--force', ...names], { mayFail: true, timeoutMs });
     for (const name of names) await this.#removeFiles(name);
     await this.#systemd.systemctl(['daemon-reload']);
     await this.#systemd.systemctl(['reset-failed', '--', ...units(names)], { okay: [1, 5] });
@@ -136,7 +129,7 @@ export class SystemdTarget implements Target {
     const interactive = streams.stdin === undefined ? [] : ['--interactive'];
     const mark = `DINP_EXEC=${randomBytes(8).toString('hex')}`;
     try {
-      const argv = [this.#options.docker, 'exec', `--env=${mark}`, ...interactive, instance, ...command];
+      const argv = [this.#options.engine.cli, 'exec', `--env=${mark}`, ...interactive, instance, ...command];
       return await this.#host.stream(argv, streams);
     } catch (error) {
       if (streams.signal.aborted) await this.#killMarked(mark).catch(() => undefined);
@@ -147,15 +140,15 @@ export class SystemdTarget implements Target {
   async runOnce(spec: InstanceSpec, command: string[], streams: ExecStreams): Promise<number> {
     await this.#systemd.check();
     await this.#pull(spec, { onProgress: () => undefined, signal: streams.signal });
-    await this.#checkVolumes(Object.keys(spec.volumes));
+    await this.#ensureVolumes(Object.keys(spec.volumes));
     const name = `${spec.name}--run-${randomBytes(4).toString('hex')}`;
     const { argv, files } = this.#options.renderer.oneOff(spec, { name, command, stdin: streams.stdin !== undefined });
     try {
-      for (const { path, text } of files) await this.#host.putFile(path, text, 0o600);
+      await this.#putSecret(files);
       return await this.#host.stream(argv, streams);
     } finally {
-      await this.#systemd.dockerCommand(['rm', '--force', name], { mayFail: true }).catch(() => undefined);
-      for (const { path } of files) await this.#host.removeFile(path);
+      await this.#systemd.engineCommand(['rm', '--force', name], { mayFail: true }).catch(() => undefined);
+      await this.#removeSecret(files);
     }
   }
 
@@ -174,7 +167,7 @@ export class SystemdTarget implements Target {
     const name = engineVolumeName(volume);
     await this.#checkVolumes([volume]);
     // --force: one that is not there is fine; one in use is still refused.
-    const { code, stderr } = await this.#systemd.dockerCommand(['volume', 'rm', '--force', '--', name], {
+    const { code, stderr } = await this.#systemd.engineCommand(['volume', 'rm', '--force', '--', name], {
       mayFail: true,
     });
     if (code === 0) return;
@@ -219,7 +212,7 @@ export class SystemdTarget implements Target {
   /** Pulls before the unit starts, so that progress and the registry's refusals are seen as they come. */
   async #pull(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void> {
     const image = formatImageRef(spec.image);
-    const present = await this.#systemd.dockerCommand(['image', 'inspect', '--format={{.Id}}', image], {
+    const present = await this.#systemd.engineCommand(['image', 'inspect', '--format={{.Id}}', image], {
       mayFail: true,
     });
     if (present.code === 0) return;
@@ -230,8 +223,10 @@ export class SystemdTarget implements Target {
       options.onProgress(line);
     };
     const lines = { stdout: lineSplitter(onLine), stderr: lineSplitter(onLine) };
+    const { args, files } = await this.#options.engine.pull(spec.image);
+    await this.#putSecret(files);
     const code = await this.#host
-      .stream([this.#options.docker, 'pull', image], {
+      .stream([this.#options.engine.cli, ...args], {
         stdin: undefined,
         onStdout: lines.stdout,
         onStderr: lines.stderr,
@@ -242,11 +237,12 @@ export class SystemdTarget implements Target {
         throw new DinpError('timeout', `${image} could not be pulled within 10 minutes.`, {
           detail: said.slice(-5).join('\n'),
         });
-      });
+      })
+      .finally(() => this.#removeSecret(files));
     if (code === 0) return;
     throw new DinpError('start-failed', `${this.#host.name} cannot pull ${image}.`, {
       detail: said.slice(-5).join('\n'),
-      hint: 'Can the host reach the registry? A private one needs docker login there, as root.',
+      hint: 'Can the host reach the registry? A private one needs a login there, as root.',
     });
   }
 
@@ -254,7 +250,7 @@ export class SystemdTarget implements Target {
   async #checkVolumes(volumes: string[]): Promise<void> {
     for (const volume of volumes.map(engineVolumeName)) {
       const format = `--format={{index .Labels "${LABEL.server}"}}`;
-      const { code, stdout } = await this.#systemd.dockerCommand(['volume', 'inspect', format, '--', volume], {
+      const { code, stdout } = await this.#systemd.engineCommand(['volume', 'inspect', format, '--', volume], {
         mayFail: true,
       });
       const owner = stdout.trim();
@@ -265,12 +261,31 @@ export class SystemdTarget implements Target {
     }
   }
 
+  /** @throws DinpError refused where one belongs to another server */
+  async #ensureVolumes(volumes: string[]): Promise<void> {
+    await this.#checkVolumes(volumes);
+    const { engine, server } = this.#options;
+    for (const volume of volumes.map(engineVolumeName)) {
+      const args = engine.createVolume?.(volume, `${LABEL.server}=${server}`);
+      if (args !== undefined) await this.#systemd.engineCommand(args, { mayFail: false });
+    }
+  }
+
+  /** Puts files that only root may read. */
+  async #putSecret(files: HostFile[]): Promise<void> {
+    for (const { path, text } of files) await this.#host.putFile(path, text, 0o600);
+  }
+
+  async #removeSecret(files: HostFile[]): Promise<void> {
+    for (const { path } of files) await this.#host.removeFile(path);
+  }
+
   async #install(spec: InstanceSpec, unitFiles: { name: string; text: string }[]): Promise<void> {
-    for (const { path, text } of this.#options.renderer.environmentFiles(spec))
-      await this.#host.putFile(path, text, 0o600);
-    for (const { name, text } of unitFiles)
-      await this.#host.putFile(`${this.#options.unitFolder}/${name}`, text, 0o644);
+    const { renderer, engine } = this.#options;
+    await this.#putSecret(renderer.environmentFiles(spec));
+    for (const { name, text } of unitFiles) await this.#host.putFile(`${engine.unitFolder}/${name}`, text, 0o644);
     await this.#systemd.systemctl(['daemon-reload']);
+    if (!engine.enables) return;
     await this.#systemd.systemctl(['enable', '--no-reload', '--quiet', '--', ...units([spec.name])]);
   }
 
@@ -308,16 +323,16 @@ export class SystemdTarget implements Target {
     return new DinpError('start-failed', message, { detail: lines.map(({ text }) => text).join('\n') });
   }
 
-  /** Kills what runs with this variable: a killed `docker exec` leaves its command, and what that started, behind. */
+  /** Kills what runs with this variable: a killed `docker exec` or `podman exec` leaves its command, and what that started, behind. */
   async #killMarked(mark: string): Promise<void> {
     const script = 'grep -slzxF -e "$0" /proc/[0-9]*/environ | cut -d/ -f3 | xargs -r kill -KILL';
     await this.#host.run(['sh', '-c', script, mark]);
   }
 
   async #removeFiles(name: string): Promise<void> {
-    const { unitFolder, environmentFolder } = this.#options;
-    await this.#host.removeFile(`${unitFolder}/${WANTS}/${name}.service`);
-    await this.#host.removeFile(`${unitFolder}/${name}.service`);
+    const { engine, environmentFolder } = this.#options;
+    if (engine.enables) await this.#host.removeFile(`${engine.unitFolder}/${WANTS}/${name}.service`);
+    await this.#host.removeFile(`${engine.unitFolder}/${name}${engine.unitEnding}`);
     for (const ending of ['env', 'systemd-env']) await this.#host.removeFile(`${environmentFolder}/${name}.${ending}`);
   }
 }

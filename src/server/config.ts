@@ -43,9 +43,11 @@ const schema = z.strictObject({
     .optional()
     .describe('every app gets http://APP.DOMAIN; "localhost" works at once on your own machine'),
   target: z
-    .enum(['docker', 'systemd', 'hosts', 'emit'])
+    .enum(['docker', 'systemd', 'quadlet', 'hosts', 'emit'])
     .default('docker')
-    .describe('what keeps instances running: docker, systemd, hosts (over SSH) or emit (unit files only)'),
+    .describe(
+      'what keeps instances running: docker, systemd, quadlet (Podman), hosts (over SSH) or emit (unit files only)',
+    ),
   ssh: z
     .strictObject({
       host: z.string().default('0.0.0.0').describe('address to listen on'),

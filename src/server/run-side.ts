@@ -1,10 +1,8 @@
-import { join } from 'node:path';
 import type Docker from 'dockerode';
 import { Addresses } from '../deploy/addresses.ts';
 import type { Hosts } from '../deploy/hosts.ts';
 import { HostsTarget } from '../deploy/hosts-target.ts';
 import { DinpError } from '../domain/errors.ts';
-import type { UnitRenderer } from '../domain/unit-file.ts';
 import type { Registries } from '../image/registries.ts';
 import { CaddyRouter } from '../router/caddy.ts';
 import { DockerTarget } from '../run/docker-target.ts';
@@ -12,14 +10,15 @@ import { EmitTarget } from '../run/emit-target.ts';
 import { LocalHost } from '../run/local-host.ts';
 import { SystemdTarget } from '../run/systemd-target.ts';
 import type { Target } from '../run/target.ts';
+import { dockerEngine, podmanEngine } from '../run/unit-engine.ts';
 import type { Store } from '../store/store.ts';
-import { type RunUnitKind, RunUnits } from '../unit/run-unit.ts';
-import { verifyUnits } from '../unit/verify.ts';
+import type { QuadletUnits } from '../unit/quadlet.ts';
+import type { RunUnits } from '../unit/run-unit.ts';
+import { verifyQuadlets, verifyUnits } from '../unit/verify.ts';
 import { parsePortRange, type ServerConfig } from './config.ts';
 import type { dataPaths } from './data-folder.ts';
 import { findProgram } from './find-program.ts';
-import { ReleaseUnits } from './release-units.ts';
-import { PACKAGE } from './this-machine.ts';
+import { createUnits, hostUnits } from './unit-side.ts';
 
 /** Folder of config values on hosts, which only root may read. */
 const HOST_ENVIRONMENT = '/etc/dinp/environment';
@@ -38,19 +37,8 @@ export function createRunSide(parts: {
   const { caddy, listen, bind } = config.router;
   const router = caddy === 'none' ? undefined : new CaddyRouter({ admin: caddy, listen, bind });
   const host = new LocalHost();
-  const runUnits = new RunUnits(join(PACKAGE, 'unit-templates'), {
-    docker: findProgram('docker', '/usr/bin/docker'),
-    server: serverId,
-    environmentFolder: paths.environment,
-  });
-  const units = new ReleaseUnits(
-    {
-      systemd: { ...rendererOf(runUnits, 'systemd'), verify: (files) => verifyUnits(files, host) },
-      fleet: rendererOf(runUnits, 'fleet'),
-    },
-    paths.units,
-  );
-  const targets = createTargets({ ...parts, runUnits, host });
+  const { units, runUnits, quadlets } = createUnits({ serverId, host, paths });
+  const targets = createTargets({ ...parts, runUnits, quadlets, host });
   const target = (name: string | undefined): Target => findTarget(targets, name ?? config.target);
   const addresses = new Addresses(store, {
     address: config.address,
@@ -69,42 +57,47 @@ function createTargets(parts: {
   store: Store;
   hosts: Hosts;
   runUnits: RunUnits;
+  quadlets: QuadletUnits;
   host: LocalHost;
   paths: ReturnType<typeof dataPaths>;
 }): Map<string, Target> {
-  const { docker, serverId, registries, store, hosts, runUnits, host, paths } = parts;
+  const { docker, serverId, registries, store, hosts, runUnits, quadlets, host, paths } = parts;
+  const findLogin = (repository: string) => registries.credentialsFor(repository.split('/')[0]!);
   const all: Target[] = [
-    new DockerTarget(docker, {
-      serverId,
-      findLogin: (repository) => registries.credentialsFor(repository.split('/')[0]!),
-    }),
+    new DockerTarget(docker, { serverId, findLogin }),
     new SystemdTarget(host, {
       renderer: runUnits,
       server: serverId,
-      docker: findProgram('docker', '/usr/bin/docker'),
+      engine: dockerEngine(findProgram('docker', '/usr/bin/docker')),
       environmentFolder: paths.environment,
       verify: (files) => verifyUnits(files, host),
+    }),
+    new SystemdTarget(host, {
+      renderer: quadlets,
+      server: serverId,
+      engine: podmanEngine({
+        cli: findProgram('podman', '/usr/bin/podman'),
+        folder: paths.environment,
+        findLogin,
+      }),
+      environmentFolder: paths.environment,
+      verify: (files) => verifyQuadlets(files, host),
     }),
     new HostsTarget({
       hosts,
       placements: store.placements,
-      systemd: (known, machine) => {
-        const options = { docker: known.docker, server: serverId, environmentFolder: HOST_ENVIRONMENT };
-        const renderer = new RunUnits(join(PACKAGE, 'unit-templates'), options);
-        return new SystemdTarget(machine, { ...options, renderer, verify: (files) => verifyUnits(files, machine) });
-      },
+      systemd: (known, machine) =>
+        new SystemdTarget(machine, {
+          renderer: hostUnits(known.docker, serverId, HOST_ENVIRONMENT),
+          server: serverId,
+          engine: dockerEngine(known.docker),
+          environmentFolder: HOST_ENVIRONMENT,
+          verify: (files) => verifyUnits(files, machine),
+        }),
     }),
     new EmitTarget(paths.units),
   ];
   return new Map(all.map((target) => [target.name, target]));
-}
-
-function rendererOf(runUnits: RunUnits, kind: RunUnitKind): UnitRenderer {
-  return {
-    render: async (_release, specs) => runUnits.render(specs, kind),
-    secretFiles: (_release, specs) =>
-      specs.flatMap((spec) => runUnits.environmentFiles(spec)).map(({ path, text }) => ({ name: path, text })),
-  };
 }
 
 function findTarget(targets: Map<string, Target>, name: string): Target {

@@ -17,9 +17,9 @@ export interface RunUnitOptions {
  * whatever calls gosu or su-exec): own and read their data folders, change user, signal and replace children, bind
  * port 80. Left out of Docker's defaults: raw sockets, device nodes, chroot, file capabilities, audit writes.
  */
-const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'KILL', 'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
+export const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'KILL', 'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
 /** Threads count too: a large JVM has a few hundred. */
-const PIDS_LIMIT = 2048;
+export const PIDS_LIMIT = 2048;
 
 /** SIGTERM to SIGKILL in whole seconds, rounded up, so that nobody gets less than asked for. */
 export function stopSeconds(spec: InstanceSpec): number {
@@ -34,11 +34,11 @@ export function runCommand(spec: InstanceSpec, options: RunUnitOptions): string[
   const port = spec.port;
   return [
     ...[options.docker, 'run', '--rm', '--init', `--name=${spec.name}`],
-    ...labels(spec, options.server),
+    ...instanceLabels(spec, options.server).map((label) => `--label=${label}`),
     '--log-driver=none',
     ...limits(spec),
     ...(port === undefined ? [] : [`--publish=${port.address ?? '127.0.0.1'}:${port.host}:${port.container}`]),
-    ...mounts(spec, options.server),
+    ...mounts(spec, options.server).map((mount) => `--mount=${mount}`),
     ...environment(spec, options),
     formatImageRef(spec.image),
     ...(spec.command ?? []),
@@ -54,16 +54,24 @@ export interface OneOff {
   stdin: boolean;
 }
 
-/** The `docker run` of one command in a fresh container of the instance's image, without its port. */
-export function oneOffCommand(spec: InstanceSpec, oneOff: OneOff, options: RunUnitOptions): string[] {
+/**
+ * The `docker run` of one command in a fresh container of the instance's image, without its port; `podman run` takes the
+ * same but for the labels of volumes.
+ */
+export function oneOffCommand(
+  spec: InstanceSpec,
+  oneOff: OneOff,
+  options: RunUnitOptions,
+  { volumeLabels } = { volumeLabels: true },
+): string[] {
   return [
     ...[options.docker, 'run', '--rm', '--init', `--name=${oneOff.name}`, '--no-healthcheck'],
     ...(oneOff.stdin ? ['--interactive'] : []),
-    ...labels(spec, options.server),
+    ...instanceLabels(spec, options.server).map((label) => `--label=${label}`),
     '--label=dinp.one-off=true',
     '--log-driver=none',
     ...limits(spec),
-    ...mounts(spec, options.server),
+    ...mounts(spec, volumeLabels ? options.server : undefined).map((mount) => `--mount=${mount}`),
     ...environment({ ...spec, name: oneOff.name }, options),
     formatImageRef(spec.image),
     ...oneOff.command,
@@ -95,15 +103,15 @@ export function cleanUpCommand(spec: InstanceSpec, docker: string): string[] {
  * `dinp.unit-server` and not `dinp.server`: the docker target of the same server must not take containers that
  * systemd keeps alive for its own.
  */
-function labels(spec: InstanceSpec, server: string): string[] {
+export function instanceLabels(spec: InstanceSpec, server: string): string[] {
   return [
-    `--label=dinp.unit-server=${server}`,
-    `--label=dinp.app=${spec.app}`,
-    `--label=dinp.release=${spec.release}`,
-    `--label=dinp.process=${spec.process}`,
-    `--label=dinp.service=${spec.service}`,
-    `--label=dinp.index=${spec.index}`,
-    ...(spec.port === undefined ? [] : [`--label=dinp.host-port=${spec.port.host}`]),
+    `dinp.unit-server=${server}`,
+    `dinp.app=${spec.app}`,
+    `dinp.release=${spec.release}`,
+    `dinp.process=${spec.process}`,
+    `dinp.service=${spec.service}`,
+    `dinp.index=${spec.index}`,
+    ...(spec.port === undefined ? [] : [`dinp.host-port=${spec.port.host}`]),
   ];
 }
 
@@ -120,15 +128,16 @@ function limits(spec: InstanceSpec): string[] {
   ];
 }
 
-function mounts(spec: InstanceSpec, server: string): string[] {
+/** The volumes of an instance as --mount takes them, with a label of the server where one is given. */
+export function mounts(spec: InstanceSpec, server: string | undefined): string[] {
   return Object.entries(spec.volumes).map(([volume, path]) => {
     const fields = [
       'type=volume',
       `source=${volume.startsWith('dinp-') ? volume : `dinp-${volume}`}`,
       `target=${path}`,
-      `volume-label=dinp.server=${server}`,
+      ...(server === undefined ? [] : [`volume-label=dinp.server=${server}`]),
     ];
-    return `--mount=${fields.map(csvField).join(',')}`;
+    return fields.map(csvField).join(',');
   });
 }
 

@@ -29,10 +29,10 @@ const MAX_DOCKER_LINE_BYTES = 60 * 1024;
 // Linux: MAX_ARG_STRLEN, the most that one variable and its name can have, with the ending zero.
 const MAX_VARIABLE_BYTES = 128 * 1024 - 1;
 const MAX_PLAIN_BYTES = 32 * 1024;
-// Read by the docker CLI, the dynamic linker, libc, Go's runtime, a shell, or our own Exec lines (DINP_WORD_1): whoever sets
+// Read by the docker or podman CLI, the dynamic linker, libc, Go's runtime, a shell, or our own Exec lines (DINP_WORD_1): whoever sets
 // them could run code as root.
-const STEERS_DOCKER =
-  /^(?:DINP_.*|ENV|BASH.*|SHELLOPTS|IFS|PS4|CDPATH|LD_.*|GLIBC_.*|GO[A-Z0-9]+|DOCKER_.*|BUILDKIT_.*|BUILDX_.*|COMPOSE_.*|OTEL_.*|GRPC_.*|MALLOC_.*|SSL_CERT_.*|XDG_.*|LC_.*|GCONV_PATH|LOCPATH|NLSPATH|LANG|LANGUAGE|TZ|TZDIR|TMPDIR|PATH|HOME|USER|TERM|HOSTALIASES|RES_OPTIONS|LOCALDOMAIN|NOTIFY_SOCKET|INVOCATION_ID|JOURNAL_STREAM|LISTEN_.*|[A-Za-z]+_(?:PROXY|proxy))$/;
+const STEERS_ENGINE =
+  /^(?:DINP_.*|ENV|BASH.*|SHELLOPTS|IFS|PS4|CDPATH|LD_.*|GLIBC_.*|GO[A-Z0-9]+|DOCKER_.*|CONTAINERS?_.*|_CONTAINERS_.*|PODMAN_.*|STORAGE_.*|REGISTRY_.*|BUILDKIT_.*|BUILDX_.*|COMPOSE_.*|OTEL_.*|GRPC_.*|MALLOC_.*|SSL_CERT_.*|XDG_.*|LC_.*|GCONV_PATH|LOCPATH|NLSPATH|LANG|LANGUAGE|TZ|TZDIR|TMPDIR|PATH|HOME|USER|TERM|HOSTALIASES|RES_OPTIONS|LOCALDOMAIN|NOTIFY_SOCKET|INVOCATION_ID|JOURNAL_STREAM|LISTEN_.*|[A-Za-z]+_(?:PROXY|proxy))$/;
 
 /**
  * Decides how each variable of an instance reaches it, and writes the files that are needed. Config (`secrets`)
@@ -102,9 +102,9 @@ function checkPassable(name: string, value: string, size: number): void {
       hint: 'Encode binary values, for instance as base64.',
     });
   }
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || STEERS_DOCKER.test(name)) {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || STEERS_ENGINE.test(name)) {
     throw new DinpError('refused', `On systemd, ${name} cannot have a value of several lines.`, {
-      hint: 'Use another name of letters, digits and underscores; names that docker and the system read themselves are not possible.',
+      hint: 'Use another name of letters, digits and underscores; names that docker, podman and the system read themselves are not possible.',
     });
   }
 }

@@ -28,9 +28,9 @@ export interface FleetOptions {
 
 /** fleet refuses a unit with a longer line. */
 const MAX_FLEET_LINE_BYTES = 2048;
-const PULL_SECONDS = 600;
+export const PULL_SECONDS = 600;
 /** What the engine may take, beyond the grace period, to kill and remove a container. */
-const STOP_MARGIN_SECONDS = 20;
+export const STOP_MARGIN_SECONDS = 20;
 
 /** Renders the run units of instances; made once, with the templates of a folder. */
 export class RunUnits {
@@ -38,13 +38,13 @@ export class RunUnits {
   readonly #options: RunUnitOptions;
 
   /**
-   * @param templateFolder folder with `systemd-run.service.hbs`, `fleet-run.service.hbs`, `run.partial.hbs`
+   * @param templateFolder folder with `systemd-run.service.hbs`, `fleet-run.service.hbs` and their partials
    * @throws DinpError config for options that no unit can hold
    */
   constructor(templateFolder: string, options: RunUnitOptions) {
     checkOptions(options);
     const read = (file: string) => readFileSync(`${templateFolder}/${file}`, 'utf8');
-    const partials = { run: read('run.partial.hbs') };
+    const partials = { run: read('run.partial.hbs'), facts: read('facts.partial.hbs') };
     this.#options = options;
     this.#templates = {
       systemd: loadTemplate('systemd-run', read('systemd-run.service.hbs'), partials),
@@ -57,7 +57,11 @@ export class RunUnits {
    * which must be on the machine before the unit starts.
    * @throws DinpError refused for values that cannot be carried (control characters in a command, lines too long)
    */
-  render(specs: InstanceSpec[], kind: RunUnitKind, fleet: FleetOptions = { machineMetadata: [] }): UnitFile[] {
+  render(
+    specs: InstanceSpec[],
+    kind: RunUnitKind = 'systemd',
+    fleet: FleetOptions = { machineMetadata: [] },
+  ): UnitFile[] {
     return specs.map((spec) => ({
       name: `${spec.name}.service`,
       text: checkLines(kind, spec, this.#templates[kind](this.#values(spec, kind, fleet))),
@@ -82,11 +86,7 @@ export class RunUnits {
     const argv = oneOffCommand(spec, oneOff, this.#options);
     const files = this.environmentFiles(renamed);
     const { systemdFile } = splitEnvironment(renamed, this.#options.environmentFolder);
-    if (systemdFile === undefined) return { argv, files };
-    const launcher = ['systemd-run', '--quiet', '--pipe', '--wait', '--collect'];
-    const property = `--property=EnvironmentFile=${systemdFile.path}`;
-    // systemd expands variables in what it runs, also when it came by systemd-run.
-    return { argv: [...launcher, property, '--', ...argv.map((word) => word.replaceAll('$', '$$$$'))], files };
+    return { argv: systemdFile === undefined ? argv : runBySystemd(argv, systemdFile), files };
   }
 
   #values(spec: InstanceSpec, kind: RunUnitKind, fleet: FleetOptions): Record<string, unknown> {
@@ -95,7 +95,6 @@ export class RunUnits {
     const run = runCommand(spec, this.#options);
     const { words, variables } = kind === 'fleet' ? shorten(run) : { words: run, variables: [] };
     return {
-      description: `dinp: ${spec.app} v${spec.release}, ${spec.process} ${spec.index}`,
       name: spec.name,
       variables,
       environmentFiles: systemdFile === undefined ? [] : [{ path: systemdFile.path }],
@@ -105,19 +104,35 @@ export class RunUnits {
       cleanUp: cleanUpCommand(spec, docker),
       startSeconds: PULL_SECONDS,
       stopSeconds: stopSeconds(spec) + STOP_MARGIN_SECONDS,
-      graceSeconds: stopSeconds(spec),
-      server,
-      app: spec.app,
-      release: spec.release,
-      service: spec.service,
-      process: spec.process,
-      index: spec.index,
-      hostPort: spec.port?.host,
+      ...unitFacts(spec, server),
       // All instances of the process and release: each on a machine of its own.
       conflicts: spec.name.replace(/--\d+$/, '--*.service'),
       machineMetadata: metadataLine(fleet),
     };
   }
+}
+
+/** What the units of an instance say of it, whatever runs them. */
+export function unitFacts(spec: InstanceSpec, server: string): Record<string, unknown> {
+  return {
+    description: `dinp: ${spec.app} v${spec.release}, ${spec.process} ${spec.index}`,
+    server,
+    app: spec.app,
+    release: spec.release,
+    service: spec.service,
+    process: spec.process,
+    index: spec.index,
+    hostPort: spec.port?.host,
+    graceSeconds: stopSeconds(spec),
+  };
+}
+
+/** Puts a command into a unit of its own for as long as it runs, whose environment is that of the file. */
+export function runBySystemd(argv: string[], file: EnvironmentFile): string[] {
+  const launcher = ['systemd-run', '--quiet', '--pipe', '--wait', '--collect'];
+  // systemd expands variables in what it runs, also when it came by systemd-run.
+  const words = argv.map((word) => word.replaceAll('$', '$$$$'));
+  return [...launcher, `--property=EnvironmentFile=${file.path}`, '--', ...words];
 }
 
 /** On one line a machine must have all of them; on several lines, one would do. @throws DinpError config */
@@ -161,7 +176,7 @@ function checkLines(kind: RunUnitKind, spec: InstanceSpec, text: string): string
   );
 }
 
-function checkOptions({ docker, server, environmentFolder }: RunUnitOptions): void {
+export function checkOptions({ docker, server, environmentFolder }: RunUnitOptions): void {
   if (!/^[A-Za-z0-9._-]+$/.test(server)) {
     throw new DinpError('config', `${JSON.stringify(server)} cannot be the server's name in units.`, {
       hint: 'Use letters, digits, ".", "_" and "-".',

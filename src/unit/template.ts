@@ -2,8 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import Handlebars from 'handlebars';
 import { parseUnit } from './parser.ts';
 import type { Entry, Unit } from './unit-file.ts';
-import { encodeArgv, encodeEnv, encodeNumber, encodePath, encodeText } from './values.ts';
-import { type ExecWord, readArgv, readLiteral, splitWords } from './words.ts';
+import { encodeArgv, encodeEnv, encodeNumber, encodePath, encodeText, encodeWords } from './values.ts';
+import { type ExecWord, readArgv, readLiteral, readWords, splitWords } from './words.ts';
 
 /** A typed helper: how its arguments are written, and how they are read back from the text. */
 interface Helper {
@@ -14,6 +14,7 @@ interface Helper {
 
 const HELPERS: Record<string, Helper> = {
   argv: { encode: (words: ExecWord[]) => encodeArgv(words), decode: (value) => [readArgv(value)] },
+  words: { encode: (words: ExecWord[]) => encodeWords(words), decode: (value) => [readWords(value)] },
   env: { encode: (name: string, value: string) => encodeEnv(name, value), decode: readEnv },
   text: { encode: (text: string) => encodeText(text), decode: (value) => [readLiteral(value)] },
   path: { encode: (path: string) => encodePath(path), decode: (value) => [readLiteral(value)] },

@@ -30,6 +30,22 @@ export function encodeArgv(words: readonly ExecWord[]): string {
   return checked([encodeText(program, 'program'), ...rest.map(encodeWord)].map(quoteSpaces).join(' '));
 }
 
+/**
+ * Words as the value of a line that quadlet splits and puts into the ExecStart line that it writes (Exec=, Environment=,
+ * Label=, PodmanArgs=; podman-systemd.unit(5)): quoted as in an Exec line, but the first is a word like all others.
+ *
+ * @throws DinpError refused for control characters, and for words that quadlet does not pass on as they are
+ */
+export function encodeWords(words: readonly ExecWord[]): string {
+  for (const word of words) if (typeof word === 'string' && !passesQuadlet(word)) throw refused('argument', word);
+  return checked(words.map(encodeWord).join(' '));
+}
+
+/** Quadlet (seen with 5.4) stops reading at an empty word, and writes `;` without the quotes that keep it from ending a command. */
+export function passesQuadlet(word: string): boolean {
+  return word !== '' && word !== ';';
+}
+
 /** The program's path may hold spaces: quotes around it are taken off before systemd looks at it. */
 function quoteSpaces(word: string, index: number): string {
   return index === 0 && !PLAIN_WORD.test(word) ? `"${word}"` : word;

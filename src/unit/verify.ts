@@ -20,16 +20,43 @@ const STUBS = {
  * @returns what is wrong, a line each; empty where all is well, undefined where there is no systemd-analyze
  */
 export async function verifyUnits(files: UnitFile[], host: VerifyHost): Promise<string[] | undefined> {
-  const made = await host.run(['mktemp', '-d', '/tmp/dinp-verify-XXXXXXXX'], { timeoutMs: TIMEOUT_MS });
-  const folder = made.stdout.trim();
-  if (made.code !== 0 || folder === '') return undefined;
-  try {
+  return await withFolder(host, async (folder) => {
     for (const [name, text] of Object.entries(STUBS)) await host.putFile(`${folder}/${name}`, text, 0o644);
     for (const { name, text } of files) await host.putFile(`${folder}/${name}`, text, 0o644);
     const paths = files.map(({ name }) => `${folder}/${name}`);
     const answer = await host.run(['systemd-analyze', 'verify', '--man=no', ...paths], { timeoutMs: TIMEOUT_MS });
     if (answer.code === 126 || answer.code === 127) return undefined;
     return problemsOf(answer.stdout + answer.stderr, files, folder);
+  });
+}
+
+const GENERATORS = ['/usr/libexec/podman/quadlet', '/usr/lib/podman/quadlet'];
+
+/**
+ * Asks podman's generator on the machine what it would make of quadlets.
+ * @returns what is wrong, a line each; empty where all is well, undefined where there is no such generator
+ */
+export async function verifyQuadlets(files: UnitFile[], host: VerifyHost): Promise<string[] | undefined> {
+  return await withFolder(host, async (folder) => {
+    for (const { name, text } of files) await host.putFile(`${folder}/${name}`, text, 0o644);
+    const script = 'for each; do [ -x "$each" ] && exec "$each" --dryrun; done; exit 127';
+    const argv = ['env', `QUADLET_UNIT_DIRS=${folder}`, 'sh', '-c', script, 'sh', ...GENERATORS];
+    const { code, stderr } = await host.run(argv, { timeoutMs: TIMEOUT_MS });
+    if (code === 126 || code === 127) return undefined;
+    const lines = stderr.split('\n').map((line) => line.replace(/^quadlet-generator\[\d+\]: /, ''));
+    return code === 0
+      ? []
+      : lines.filter((line) => line.startsWith('converting ')).map((line) => line.replaceAll(`${folder}/`, ''));
+  });
+}
+
+/** Works with a temporary folder on the machine; undefined where it cannot be had. */
+async function withFolder<T>(host: VerifyHost, work: (folder: string) => Promise<T>): Promise<T | undefined> {
+  const made = await host.run(['mktemp', '-d', '/tmp/dinp-verify-XXXXXXXX'], { timeoutMs: TIMEOUT_MS });
+  const folder = made.stdout.trim();
+  if (made.code !== 0 || folder === '') return undefined;
+  try {
+    return await work(folder);
   } finally {
     await host.run(['rm', '-rf', '--', folder], { timeoutMs: TIMEOUT_MS });
   }

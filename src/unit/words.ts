@@ -91,13 +91,20 @@ export function expandSpecifiers(text: string, specifiers: Record<string, string
 export function readArgv(value: string): ExecWord[] {
   const [command, ...more] = splitCommands(value);
   if (command === undefined || more.length > 0 || command.prefixes !== '') throw unexpected('one plain command', value);
-  return command.words.map((word) => {
-    const variable = /^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(word)?.[1];
-    if (variable !== undefined) return { variable };
-    return readLiteral(word).replace(/\$(.?)/gsu, (_, next: string) => {
-      if (next !== '$') throw unexpected('no variable', value);
-      return '$';
-    });
+  return command.words.map((word) => readWordOf(word, value));
+}
+
+/** Reads the words of a line that quadlet puts into an Exec line, as encodeWords() writes them. @throws DinpError refused */
+export function readWords(value: string): ExecWord[] {
+  return splitWords(value).map((word) => readWordOf(word, value));
+}
+
+function readWordOf(word: string, value: string): ExecWord {
+  const variable = /^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(word)?.[1];
+  if (variable !== undefined) return { variable };
+  return readLiteral(word).replace(/\$(.?)/gsu, (_, next: string) => {
+    if (next !== '$') throw unexpected('no variable', value);
+    return '$';
   });
 }
 

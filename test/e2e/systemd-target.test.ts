@@ -4,8 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DinpError } from '../../src/domain/errors.ts';
 import { type InstanceSpec, instanceName } from '../../src/domain/instance.ts';
 import { DEFAULT_HEALTH } from '../../src/domain/process.ts';
+import type { UnitFile } from '../../src/domain/unit-file.ts';
 import { SystemdTarget } from '../../src/run/systemd-target.ts';
 import type { LogLine } from '../../src/run/target.ts';
+import { dockerEngine } from '../../src/run/unit-engine.ts';
 import { RunUnits } from '../../src/unit/run-unit.ts';
 import { verifyUnits } from '../../src/unit/verify.ts';
 import { SystemdMachine } from '../support/systemd-host.ts';
@@ -22,9 +24,11 @@ let target: SystemdTarget;
 const never = new AbortController().signal;
 
 function makeTarget(server: string): SystemdTarget {
-  const options = { docker: '/usr/bin/docker', server, environmentFolder: '/etc/dinp/instances' };
-  const renderer = new RunUnits('unit-templates', options);
-  return new SystemdTarget(machine.host, { ...options, renderer, verify: (files) => verifyUnits(files, machine.host) });
+  const options = { server, environmentFolder: '/etc/dinp/instances' };
+  const renderer = new RunUnits('unit-templates', { ...options, docker: '/usr/bin/docker' });
+  const engine = dockerEngine('/usr/bin/docker');
+  const verify = (files: UnitFile[]) => verifyUnits(files, machine.host);
+  return new SystemdTarget(machine.host, { ...options, engine, renderer, verify });
 }
 
 function spec(app: string, index: number, change: Partial<InstanceSpec> = {}): InstanceSpec {

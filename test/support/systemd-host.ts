@@ -1,17 +1,49 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host, RunOptions, RunResult, StreamOptions } from '../../src/run/host.ts';
 import { LocalHost } from '../../src/run/local-host.ts';
 import { testCache } from './test-cache.ts';
 
-const SUITE = 'bookworm';
-const PACKAGES = [
-  ...['systemd', 'systemd-sysv', 'dbus', 'iproute2', 'procps', 'ca-certificates', 'curl', 'openssh-server', 'git'],
-  ...['docker.io', 'iptables', 'docker-registry', 'caddy', 'busybox-static'],
-];
+/** What kind of machine: its Debian, and the engine in it. */
+interface MachineKind {
+  suite: 'bookworm' | 'trixie';
+  packages: string[];
+  /** The engine's CLI. */
+  cli: 'docker' | 'podman';
+  /** Files besides, by path. */
+  files: Record<string, string>;
+  /** A line of shell that succeeds once the engine answers. */
+  ready: string;
+}
+
+const BASICS = ['systemd', 'systemd-sysv', 'dbus', 'iproute2', 'procps', 'ca-certificates', 'curl'];
+const DOCKER_MACHINE: MachineKind = {
+  suite: 'bookworm',
+  packages: [
+    ...BASICS,
+    ...['openssh-server', 'git', 'docker.io', 'iptables', 'docker-registry', 'caddy', 'busybox-static'],
+  ],
+  cli: 'docker',
+  files: {},
+  ready: 'docker info',
+};
+/** Debian 13, whose Podman has quadlets of today. */
+export const PODMAN_MACHINE: MachineKind = {
+  suite: 'trixie',
+  packages: [...BASICS, 'podman', 'catatonit', 'nftables', 'docker-registry', 'busybox-static'],
+  cli: 'podman',
+  files: {
+    // In a container, systemd does not make cgroups for others, and the limits of root's own may not be raised.
+    '/etc/containers/containers.conf.d/nested.conf':
+      '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n[engine]\ncgroup_manager = "cgroupfs"\n',
+    // Says so in every journal, on a kernel that has the old ones only.
+    '/etc/systemd/system.conf.d/quiet.conf': '[Manager]\nDefaultEnvironment=PODMAN_IGNORE_CGROUPSV1_WARNING=1\n',
+  },
+  ready: 'podman info',
+};
 /** cgroup file systems come read-only into a container; without the remount nested containers fail. */
 const INIT = `#!/bin/sh
 for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mountpoint -q "$d" && mount -o remount,bind,rw "$d"; done
@@ -30,7 +62,7 @@ const RUN_FLAGS = [
   ...['--device-cgroup-rule', 'a *:* rwm'],
   ...['/run:exec', '/run/lock', '/tmp:exec'].flatMap((mount) => ['--tmpfs', mount]),
   // Without volumes of its own the nested engine falls back to a slow storage driver.
-  ...['/var/lib/docker', '/var/lib/containerd'].flatMap((volume) => ['-v', volume]),
+  ...['/var/lib/docker', '/var/lib/containerd', '/var/lib/containers'].flatMap((volume) => ['-v', volume]),
 ];
 const IMAGE_TIMEOUT_MS = 10 * 60_000;
 const local = new LocalHost();
@@ -39,16 +71,18 @@ const local = new LocalHost();
 export class SystemdMachine implements AsyncDisposable {
   readonly name: string;
   readonly host: Host;
+  readonly #kind: MachineKind;
 
-  private constructor(name: string) {
+  private constructor(name: string, kind: MachineKind) {
     this.name = name;
+    this.#kind = kind;
     this.host = new DockerExecHost(name);
   }
 
   /** Boots one, on a network of its own. The image is made at the first time (about a minute) and kept. */
-  static async boot(): Promise<SystemdMachine> {
-    const image = await ensureImage();
-    const machine = new SystemdMachine(`t-host-${randomBytes(4).toString('hex')}`);
+  static async boot(kind = DOCKER_MACHINE): Promise<SystemdMachine> {
+    const image = await ensureImage(kind);
+    const machine = new SystemdMachine(`t-host-${randomBytes(4).toString('hex')}`, kind);
     try {
       await docker(['network', 'create', machine.name]);
       const names = ['--name', machine.name, '--hostname', 'h1', '--network', machine.name];
@@ -104,9 +138,12 @@ export class SystemdMachine implements AsyncDisposable {
   async pushBusybox(repository: string): Promise<{ repository: string; digest: string }> {
     const applets = 'sh httpd sleep cat env printf echo kill wget head tr ls';
     const image = `127.0.0.1:5000/${repository}`;
+    const { cli } = this.#kind;
     await this.exec(`set -e; d=$(mktemp -d); mkdir "$d/bin" "$d/tmp" "$d/www"; cp /bin/busybox "$d/bin/"
       for applet in ${applets}; do ln -s busybox "$d/bin/$applet"; done
-      tar -C "$d" -c . | docker import - ${image}:1; rm -r "$d"; docker push ${image}:1`);
+      tar -C "$d" -c . | ${cli} import - ${image}:1; rm -r "$d"
+      ${cli} push ${cli === 'podman' ? '--tls-verify=false --digestfile=/tmp/pushed' : ''} ${image}:1`);
+    if (cli === 'podman') return { repository: image, digest: await this.exec('cat /tmp/pushed') };
     const pushed = await this.exec(`docker image inspect -f '{{index .RepoDigests 0}}' ${image}:1`);
     return { repository: image, digest: pushed.slice(pushed.indexOf('@') + 1) };
   }
@@ -117,7 +154,7 @@ export class SystemdMachine implements AsyncDisposable {
   }
 
   async #booted(): Promise<void> {
-    const ready = 'systemctl is-system-running; docker info && curl -fsS http://127.0.0.1:5000/v2/';
+    const ready = `systemctl is-system-running; ${this.#kind.ready} && curl -fsS http://127.0.0.1:5000/v2/`;
     for (let tries = 0; tries < 120; tries++) {
       const { code, stdout } = await this.host.run(['sh', '-c', ready]);
       if (code === 0 && /^(running|degraded)/.test(stdout)) return;
@@ -171,36 +208,41 @@ async function docker(args: string[], timeoutMs = 120_000): Promise<string> {
 }
 
 /** The image's tag; imported from the kept archive, which is made where there is none. */
-async function ensureImage(): Promise<string> {
+async function ensureImage(kind: MachineKind): Promise<string> {
   const key = createHash('sha256')
-    .update(JSON.stringify([SUITE, PACKAGES, INIT, REGISTRY]))
+    .update(JSON.stringify([kind.suite, kind.packages, INIT, REGISTRY, ...Object.entries(kind.files)]))
     .digest('hex')
     .slice(0, 12);
   const image = `t-systemd-host:${key}`;
   const archive = join(testCache(), `systemd-host-${key}.tar`);
   const found = await local.run(['docker', 'image', 'inspect', image]);
   if (found.code === 0) return image;
-  if (!existsSync(archive)) await makeArchive(archive);
+  if (!existsSync(archive)) await makeArchive(kind, archive);
   await docker(['import', '-c', 'CMD ["/init.sh"]', '-c', 'ENV container=docker', archive, image], IMAGE_TIMEOUT_MS);
   return image;
 }
 
-async function makeArchive(archive: string): Promise<void> {
+async function makeArchive({ suite, packages, files }: MachineKind, archive: string): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'dinp-systemd-host-'));
   try {
     writeFileSync(join(folder, 'init.sh'), INIT, { mode: 0o755 });
     writeFileSync(join(folder, 'config.yml'), REGISTRY);
     const partial = join(folder, 'root.tar');
+    const copies = Object.entries(files).map(([path, text], i) => {
+      writeFileSync(join(folder, `${i}`), text);
+      return `mkdir -p "$1${dirname(path)}" && cp ${join(folder, `${i}`)} "$1${path}"`;
+    });
     const hooks = [
+      ...copies,
       `copy-in ${join(folder, 'init.sh')} /`,
       `copy-in ${join(folder, 'config.yml')} /etc/docker/registry`,
       ': > "$1/etc/machine-id"',
     ].map((hook) => `--customize-hook=${hook}`);
-    const include = `--include=${PACKAGES.join(',')}`;
-    const make = ['mmdebstrap', '--mode=root', '--variant=minbase', '--format=tar', include, ...hooks, SUITE, partial];
+    const include = `--include=${packages.join(',')}`;
+    const make = ['mmdebstrap', '--mode=root', '--variant=minbase', '--format=tar', include, ...hooks, suite, partial];
     // The second of two waits for the first, and then finds the archive there.
     const script = '[ -e "$0" ] || { made=$1; shift; "$@" && mv "$made" "$0.new" && mv "$0.new" "$0"; }';
-    const argv = ['flock', `${archive}.lock`, 'sh', '-c', script, archive, partial, ...make, ...aptSources()];
+    const argv = ['flock', `${archive}.lock`, 'sh', '-c', script, archive, partial, ...make, ...aptSources(suite)];
     const { code, stderr } = await local.run(argv, { timeoutMs: IMAGE_TIMEOUT_MS });
     if (code !== 0) throw new Error(`mmdebstrap failed: ${stderr.slice(-2000)}`);
   } finally {
@@ -209,13 +251,15 @@ async function makeArchive(archive: string): Promise<void> {
 }
 
 /** The machine's own package sources for Debian: right for closed networks too. */
-function aptSources(): string[] {
+function aptSources(suite: string): string[] {
+  // Of another Debian than the machine's there are none.
+  if (suite !== 'bookworm') return [];
   const more = '/etc/apt/sources.list.d';
   const files = [
     '/etc/apt/sources.list',
     ...(existsSync(more) ? readdirSync(more).map((file) => join(more, file)) : []),
   ];
   return files.filter(
-    (file) => /\.(list|sources)$/.test(file) && existsSync(file) && readFileSync(file, 'utf8').includes(SUITE),
+    (file) => /\.(list|sources)$/.test(file) && existsSync(file) && readFileSync(file, 'utf8').includes(suite),
   );
 }

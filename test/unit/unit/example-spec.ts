@@ -17,3 +17,11 @@ export function exampleSpec(change: Partial<InstanceSpec> = {}): InstanceSpec {
     ...change,
   };
 }
+
+/** What is hard to carry. */
+export const ODD = {
+  command: ['sh', '-c', 'exec serve "$PORT" --rate 50% \\', ';', ''],
+  env: { PORT: '8080', GREETING: 'say "hi" to 100% $HOME \\' },
+  secrets: { TOKEN: 'hush-hush', PEM: '-----BEGIN-----\nhush-hush\n-----END-----\n' },
+  volumes: { 'dinp-blog--data': '/data, "old"' },
+};

@@ -1,30 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parseUnit } from '../../../src/unit/parser.ts';
 import { RunUnits } from '../../../src/unit/run-unit.ts';
 import { valuesOf } from '../../../src/unit/unit-file.ts';
 import { type ExecWord, readArgv, splitWords } from '../../../src/unit/words.ts';
-import { exampleSpec } from './example-spec.ts';
+import { exampleSpec, ODD } from './example-spec.ts';
+import { sameAsKept } from './kept-units.ts';
 
 const OPTIONS = { docker: '/usr/bin/docker', server: 'local', environmentFolder: '/etc/dinp/instances' };
 const units = new RunUnits('unit-templates', OPTIONS);
-const ODD = {
-  command: ['sh', '-c', 'exec serve "$PORT" --rate 50% \\', ';', ''],
-  env: { PORT: '8080', GREETING: 'say "hi" to 100% $HOME \\' },
-  secrets: { TOKEN: 'hush-hush', PEM: '-----BEGIN-----\nhush-hush\n-----END-----\n' },
-  volumes: { 'dinp-blog--data': '/data, "old"' },
-};
-
-/** Compares with a unit file kept beside the tests; UPDATE_UNITS=1 writes them anew. */
-function sameAsKept(file: string, text: string): void {
-  const path = new URL(`units/${file}`, import.meta.url);
-  if (process.env.UPDATE_UNITS === '1' || !existsSync(path)) {
-    assert.equal(process.env.UPDATE_UNITS, '1', `${file} is missing: run with UPDATE_UNITS=1 and read what it writes`);
-    writeFileSync(path, text);
-  }
-  assert.equal(text, readFileSync(path, 'utf8'));
-}
 
 test('whole unit files, for systemd and fleet', () => {
   const cases = {
