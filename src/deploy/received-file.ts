@@ -106,16 +106,25 @@ async function writeAll(file: FileHandle, chunk: Uint8Array, position: number): 
 async function* watched(stream: AsyncIterable<Uint8Array>, options: ReceiveOptions): AsyncGenerator<Uint8Array> {
   const { signal, stallMs, totalMs } = options;
   const iterator = stream[Symbol.asyncIterator]();
-  const { promise: stopped, reject } = Promise.withResolvers<never>();
-  stopped.catch(() => {});
-  const gone = () => reject(new DinpError('canceled', 'the sender was gone before everything had come.'));
-  const total = setTimeout(() => reject(slow(`it took longer than ${totalMs / 1000} s`)), totalMs);
-  const stall = setTimeout(() => reject(slow(`nothing came for ${stallMs / 1000} s`)), stallMs);
+  let stopped: DinpError | undefined;
+  let interrupt: (error: DinpError) => void = () => {};
+  const stop = (error: DinpError) => {
+    stopped ??= error;
+    interrupt(stopped);
+  };
+  const gone = () => stop(new DinpError('canceled', 'the sender was gone before everything had come.'));
+  const total = setTimeout(() => stop(slow(`it took longer than ${totalMs / 1000} s`)), totalMs);
+  const stall = setTimeout(() => stop(slow(`nothing came for ${stallMs / 1000} s`)), stallMs);
   signal.addEventListener('abort', gone, { once: true });
   try {
     for (;;) {
       if (signal.aborted) gone();
-      const next = await Promise.race([stopped, iterator.next()]);
+      if (stopped) throw stopped;
+      // Not Promise.race with one promise for all of them: that would hold every chunk until the end.
+      const next = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        interrupt = reject;
+        iterator.next().then(resolve, reject);
+      });
       stall.refresh();
       // The end of the input and the loss of its sender may come in one go.
       if (signal.aborted) continue;
