@@ -103,6 +103,7 @@ async function info(call: Call, name: string, options: Json): Promise<void> {
     renderFields({
       App: app.name,
       Address: call.operations.addresses(app),
+      Domains: app.liveRelease === undefined ? call.domains.list(app).map((domain) => domain.name) : undefined,
       'Git remote': remote,
       State: stateOf(app),
       'Live release': app.liveRelease === undefined ? undefined : describeLive(call, app),

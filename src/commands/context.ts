@@ -1,3 +1,4 @@
+import type { AppDomains } from '../deploy/app-domains.ts';
 import type { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
 import type { BuildRecords } from '../deploy/build-records.ts';
 import type { CleanUp } from '../deploy/clean-up.ts';
@@ -39,6 +40,7 @@ export interface CommandContext {
   buildRecords: Pick<BuildRecords, 'read' | 'readImage' | 'takeApart'>;
   cleanUp: Pick<CleanUp, 'run'>;
   hosts: Pick<Hosts, 'publicKey' | 'list' | 'get' | 'add' | 'pin' | 'check' | 'undrain' | 'remove'>;
+  domains: Pick<AppDomains, 'list' | 'add' | 'remove'>;
   /** Moves what a host runs to others; gives what had to stay. */
   drainHost(host: RunHost, progress: Progress, signal: AbortSignal): Promise<Placement[]>;
   /** Names that `apps set --target` takes, the server's default first. */

@@ -18,8 +18,8 @@ export function defineHelp(program: Command, bind: Bind): void {
   program.addHelpText(
     'after',
     '\nEvery list and show command takes --json. "COMMAND --help" says more about a command.' +
-      '\nDeployers may use, for the apps they were given: apps list and info, config (without values), deploy, builds,' +
-      '\nreleases, rollback, units, ps, scale, restart, stop, start, logs, run, volumes list, whoami.' +
+      '\nDeployers may use, for the apps they were given: apps list and info, config (without values), domains list, deploy,' +
+      '\nbuilds, releases, rollback, units, ps, scale, restart, stop, start, logs, run, volumes list, whoami.' +
       '\nAdmins may do everything.',
   );
 }

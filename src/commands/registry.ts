@@ -8,6 +8,7 @@ import { defineBuilds } from './builds.ts';
 import { defineConfig } from './config.ts';
 import type { Call, CommandContext } from './context.ts';
 import { defineDeploy } from './deploy.ts';
+import { defineDomains } from './domains.ts';
 import { reportError } from './errors.ts';
 import { defineGc } from './gc.ts';
 import { defineHelp, greet } from './help.ts';
@@ -51,6 +52,7 @@ const DEFAULT_VERBS: Record<string, string> = {
   builds: 'list',
   releases: 'list',
   config: 'list',
+  domains: 'list',
   volumes: 'list',
   bases: 'list',
   tokens: 'list',
@@ -65,6 +67,7 @@ const HABITS: Record<string, string> = {
   build: 'builds',
   release: 'releases',
   env: 'config',
+  domain: 'domains',
   base: 'bases',
   unit: 'units',
   image: 'images',
@@ -167,6 +170,7 @@ function buildProgram(
   program.commandsGroup('Apps:');
   defineApps(program, bind);
   defineConfig(program, bind);
+  defineDomains(program, bind);
   program.commandsGroup('Builds and releases:');
   defineDeploy(program, bind);
   defineBuilds(program, bind);

@@ -13,6 +13,8 @@ export interface AddressSettings {
   domain: string | undefined;
   /** Port where the router serves host names; undefined without a router. */
   routerPort: number | undefined;
+  /** Port where the router serves a host name by HTTPS; undefined where it does not. */
+  httpsPort?(host: string): number | undefined;
   /** Inclusive. */
   appPorts: [number, number];
   /** Inclusive. */
@@ -29,10 +31,21 @@ export class Addresses {
     this.#settings = settings;
   }
 
-  /** Host names of an app: under the server's domain first, then its own. */
-  hosts(app: App, release: Release): string[] {
+  /** Host names of an app: under the server's domain first, then those that were added, then those of the release. */
+  hosts(app: App, release: Release | undefined): string[] {
     const { domain } = this.#settings;
-    return [...(domain === undefined ? [] : [`${app.name}.${domain}`]), ...release.domains];
+    const added = this.#store.domains.list(app.id).flatMap((each) => (each.added ? [each.name] : []));
+    const own = domain === undefined ? [] : [`${app.name}.${domain}`];
+    return [...new Set([...own, ...added, ...(release?.domains ?? [])])];
+  }
+
+  /** `https://www.example.org`; undefined without a router. */
+  urlOf(host: string): string | undefined {
+    const { routerPort, httpsPort } = this.#settings;
+    if (routerPort === undefined) return undefined;
+    const secure = httpsPort?.(host);
+    if (secure !== undefined) return `https://${host}${secure === 443 ? '' : `:${secure}`}`;
+    return `http://${host}${routerPort === 80 ? '' : `:${routerPort}`}`;
   }
 
   /** Addresses for people, best first; empty where the app has no web process. */
@@ -49,9 +62,8 @@ export class Addresses {
       const host = placed && this.#store.hosts.list().find(({ id }) => id === placed.hostId);
       return port === undefined ? [] : [`http://${host?.address ?? '127.0.0.1'}:${port}`];
     }
-    const suffix = routerPort === 80 ? '' : `:${routerPort}`;
     const own = app.port === undefined ? [] : [`http://${address}:${app.port}`];
-    return [...this.hosts(app, release).map((host) => `http://${host}${suffix}`), ...own];
+    return [...this.hosts(app, release).map((host) => this.urlOf(host)!), ...own];
   }
 
   /** Whether a host name is (or will be) an app's own, so that no other app may take it. */

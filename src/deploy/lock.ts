@@ -2,6 +2,11 @@
 export class Locks {
   readonly #tails = new Map<string, Promise<void>>();
 
+  /** Whether somebody runs or waits under this name. */
+  isHeld(name: string): boolean {
+    return this.#tails.has(name);
+  }
+
   /** Runs `work` once everyone before it under this name is done. `onWait` is called where it must wait. */
   async hold<T>(name: string, work: () => Promise<T>, onWait?: () => void): Promise<T> {
     const before = this.#tails.get(name);

@@ -102,7 +102,7 @@ function checkDomains(parts: RecordParts, build: Build, plan: DeployPlan): void 
     const owner = parts.store.domains.findOwner(name);
     if (owner === undefined || owner === build.appId) continue;
     throw new DinpError('refused', `the domain ${name} of dinp.yml belongs to another app.`, {
-      hint: 'Take it out of one of the two dinp.yml files.',
+      hint: 'Take it out of dinp.yml, or have an admin take it from the other: dinp domains list',
     });
   }
 }

@@ -54,6 +54,14 @@ export async function recover(parts: RecoveryParts): Promise<void> {
   for (const app of parts.store.apps.list()) await recoverRefs(parts, app);
 }
 
+/** Gives all routers the routes that the store says in one step: whoever lost them need not wait until each app's turn comes. */
+export async function syncRoutes(parts: Pick<RecoveryParts, 'rollouts' | 'report'>): Promise<void> {
+  for (const { router, set, removed, problems } of await parts.rollouts.syncRoutes()) {
+    if (set.length + removed.length > 0) parts.report('set the routes of a router right', { router, set, removed });
+    for (const { message } of problems) parts.report('a router does not take a route', { router, why: message });
+  }
+}
+
 /**
  * Brings what runs of apps in line with their live releases, some apps at a time; again later where the engine or the
  * router does not answer. Takes as long as the slowest app needs to start, so nobody should wait for it: each app is

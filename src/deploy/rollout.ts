@@ -2,10 +2,11 @@ import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
 import type { Release, ReleaseService } from '../domain/release.ts';
-import type { Router } from '../router/router.ts';
+import type { Route, Router, RouteSync, WantedRoutes } from '../router/router.ts';
 import type { Target } from '../run/target.ts';
 import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
+import { LOOPBACK, routeOf, upstreamsOf } from './app-routes.ts';
 import { findProcess, formationOf, type InstanceSettings, planInstance, planInstances, WEB } from './instances.ts';
 import { Locks } from './lock.ts';
 import type { Progress } from './progress.ts';
@@ -13,8 +14,6 @@ import { runReleaseCommands } from './release-command.ts';
 
 /** How long requests to instances that are about to be stopped may take to end. */
 const DRAIN_MS = 10_000;
-/** Where instances of this machine listen. */
-const LOOPBACK = '127.0.0.1';
 const SILENT: Progress = { heading: () => undefined, line: () => undefined };
 
 export interface RolloutParts {
@@ -192,6 +191,45 @@ export class Rollouts {
     await this.removeOthers(app, specs, progress);
   }
 
+  /** Gives the app's address its host names as they are now, under the app's lock. @throws DinpError as Router.setRoute */
+  async renewRoute(app: App, progress: Progress): Promise<void> {
+    const live = this.#live(app);
+    if (live === undefined || !this.#parts.target(live.target).runs) return;
+    await this.#switchTraffic(app, live, app.stopped ? [] : await this.plan(app, live), progress);
+  }
+
+  /**
+   * Makes every router have the routes that the store says, all at once; what is right is not touched, nor apps whose
+   * instances are being changed.
+   */
+  async syncRoutes(): Promise<RouteSync[]> {
+    return (await this.#parts.router?.syncRoutes(() => this.#wantedRoutes())) ?? [];
+  }
+
+  #wantedRoutes(): WantedRoutes {
+    const { store } = this.#parts;
+    const routes: Route[] = [];
+    const leave = new Set<string>();
+    for (const app of store.apps.list()) {
+      const route = this.#locks.isHeld(`${app.id}`) ? undefined : this.#wantedRoute(app);
+      if (route) routes.push(route);
+      else leave.add(app.name);
+    }
+    return { routes, leave };
+  }
+
+  /** undefined where none is known: no address yet, or instances that were never placed. */
+  #wantedRoute(app: App): Route | undefined {
+    const live = this.#live(app);
+    if (live === undefined || app.port === undefined || this.#parts.store.changes.find(app.id)) return undefined;
+    const target = this.#parts.target(live.target);
+    if (!target.runs) return undefined;
+    const specs = app.stopped ? [] : this.planForDisplay(live);
+    const isPlaced = (spec: InstanceSpec) => !target.placeOf || target.placeOf(spec.name) !== undefined;
+    if (specs.some((spec) => spec.port && (spec.port.host === 0 || !isPlaced(spec)))) return undefined;
+    return routeOf(app, live, specs, { hosts: this.#parts.addresses.hosts(app, live), port: app.port });
+  }
+
   /** Removes instances of the app that are not among `keep`, from every target that it ever ran on; their ports are free again. */
   async removeOthers(app: App, keep: InstanceSpec[], progress: Progress): Promise<void> {
     const isKept = ({ name, host }: RunningInstance) => keep.some((spec) => spec.name === name && spec.host === host);
@@ -200,7 +238,8 @@ export class Rollouts {
       const target = this.#parts.target(name);
       const isLive = target === this.liveTarget(app);
       try {
-        const old = (await target.list(app.name)).filter((instance) => !(isLive && isKept(instance)));
+        const others = (await target.list(app.name)).filter((instance) => !(isLive && isKept(instance)));
+        const old = this.#withoutUsed(app, others, progress);
         await this.#remove(app, target, old, progress);
         // One that moved to another host keeps its port there.
         this.#parts.store.ports.release(old.map(({ name }) => name).filter((name) => !(isLive && names.has(name))));
@@ -262,11 +301,24 @@ export class Rollouts {
     );
   }
 
+  /**
+   * Leaves out instances that a router which does not answer may still send requests to: once it answers and has the
+   * new route, the app is converged again.
+   */
+  #withoutUsed(app: App, old: RunningInstance[], progress: Progress): RunningInstance[] {
+    const usersOf = (instance: RunningInstance) =>
+      this.#parts.router?.stillUsing(app.name, upstreamsOfRunning([instance])) ?? [];
+    const used = old.filter((instance) => upstreamsOfRunning([instance]).length > 0 && usersOf(instance).length > 0);
+    if (used.length > 0) {
+      const names = used.map((instance) => `${instance.process}.${instance.index} of v${instance.release}`).join(', ');
+      progress.line(`Keeping ${names}: the router ${usersOf(used[0]!).join(', ')} may still send visitors there.`);
+    }
+    return old.filter((instance) => !used.includes(instance));
+  }
+
   /** Lets requests end that are on their way to instances which get no new ones any more. */
   async #drain(old: RunningInstance[]): Promise<void> {
-    const upstreams = old.flatMap(({ hostPort, hostAddress = LOOPBACK }) =>
-      hostPort === undefined ? [] : [`${hostAddress}:${hostPort}`],
-    );
+    const upstreams = upstreamsOfRunning(old);
     if (upstreams.length === 0) return;
     await this.#parts.router?.drain(upstreams, { maxMs: DRAIN_MS, signal: new AbortController().signal });
   }
@@ -301,10 +353,7 @@ export class Rollouts {
   /** Points the app's address at the instances. */
   async #switchTraffic(app: App, release: Release, specs: InstanceSpec[], progress: Progress): Promise<void> {
     const { router, addresses, store } = this.#parts;
-    const upstreams = specs
-      .filter((spec) => spec.process === WEB && spec.port)
-      .map((spec) => `${spec.port!.address ?? LOOPBACK}:${spec.port!.host}`);
-    const hasWeb = upstreams.length > 0 || app.port !== undefined;
+    const hasWeb = upstreamsOf(specs).length > 0 || app.port !== undefined;
     if (!hasWeb) return;
     if (!router) {
       progress.line('No router is configured: the address changes with every release.');
@@ -312,9 +361,10 @@ export class Rollouts {
     }
     const port = await addresses.ensureAppPort(app);
     const current = store.apps.findById(app.id)!;
-    const hosts = addresses.hosts(current, release);
-    await router.setRoute({ app: app.name, hosts, port, upstreams, idle: whyIdle(current, release) });
-    if (upstreams.length > 0) progress.line(`Traffic goes to ${specs[0]!.app} v${specs[0]!.release}`);
+    const route = routeOf(current, release, specs, { hosts: addresses.hosts(current, release), port });
+    const away = await router.setRoute(route);
+    if (route.upstreams.length > 0) progress.line(`Traffic goes to ${specs[0]!.app} v${specs[0]!.release}`);
+    for (const each of away) progress.line(`The router ${each} does not answer; it gets the route once it does.`);
   }
 
   /**
@@ -370,18 +420,15 @@ export class Rollouts {
   }
 }
 
+function upstreamsOfRunning(instances: RunningInstance[]): string[] {
+  return instances.flatMap(({ hostPort, hostAddress = LOOPBACK }) =>
+    hostPort === undefined ? [] : [`${hostAddress}:${hostPort}`],
+  );
+}
+
 /** Runs, and where the traffic will look for it. */
 function isUp({ name, state, hostPort, host }: RunningInstance, spec: InstanceSpec): boolean {
   return name === spec.name && state === 'running' && hostPort === spec.port?.host && host === spec.host;
-}
-
-/** What visitors read where no instance can answer. */
-function whyIdle(app: App, release: Release): string {
-  const processes = release.services.flatMap((service) => service.processes);
-  if (app.stopped) return `${app.name} is stopped.`;
-  if (!processes.some((process) => process.name === WEB && process.port !== undefined))
-    return `${app.name} has no web process.`;
-  return `${app.name} runs no instance of its web process.`;
 }
 
 function whyNothingRuns(app: App): string {

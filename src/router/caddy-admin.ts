@@ -11,6 +11,8 @@ export interface AdminAnswer {
 }
 
 const TIMEOUT_MS = 30_000;
+/** A machine that is gone answers nothing: nobody should wait for it at each deploy. */
+const CONNECT_MS = 3_000;
 const CUT_RETRIES = 4;
 const CUT_PAUSE_MS = 25;
 
@@ -24,6 +26,11 @@ export class CaddyAdmin {
   /** @param url `http://127.0.0.1:2019`, or `unix:/run/caddy/admin.sock` */
   constructor(url: string) {
     this.#url = new URL(url);
+  }
+
+  /** false: on another machine, as far as its address tells. */
+  get isHere(): boolean {
+    return this.#url.protocol === 'unix:' || /^(?:localhost|127\..*|\[::1\])$/.test(this.#url.hostname);
   }
 
   /** The value at a config path and its ETag; undefined where nothing is there. @throws DinpError unavailable */
@@ -75,14 +82,15 @@ export class CaddyAdmin {
       : { host: this.#url.hostname.replace(/^\[|\]$/g, ''), port: this.#url.port || 80 };
     const headers: Record<string, string | number> = {
       // Caddy checks it against its own address, to keep web pages of others out.
-      ...(isUnix ? {} : { Host: this.#url.host }),
+      // Of a socket that is no host it is empty (RFC 9110, 7.2).
+      Host: isUnix ? '' : this.#url.host,
       ...(text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }),
       ...(ifMatch === undefined ? {} : { 'If-Match': ifMatch }),
     };
     return new Promise((resolve, reject) => {
       const signal = AbortSignal.timeout(TIMEOUT_MS);
       const outgoing = request(
-        { ...where, method, path: `/config${path}`, headers, agent: false, signal },
+        { ...where, method, path: `/config${path}`, headers, setHost: false, agent: false, signal },
         (incoming) => {
           const chunks: Buffer[] = [];
           incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -94,6 +102,10 @@ export class CaddyAdmin {
         },
       );
       outgoing.once('error', (error) => reject(this.#unreachable(error)));
+      outgoing.once('socket', (socket) => {
+        const timer = setTimeout(() => outgoing.destroy(timedOut()), CONNECT_MS);
+        socket.once('connect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+      });
       outgoing.end(text);
     });
   }
@@ -138,6 +150,16 @@ function wasCut(error: unknown): boolean {
 function problemOf(answer: AdminAnswer): string {
   const error = (answer.value as { error?: unknown } | null | undefined)?.error;
   return typeof error === 'string' ? error : '';
+}
+
+function timedOut(): Error {
+  return Object.assign(new Error('no connection'), { code: 'ETIMEDOUT' });
+}
+
+/** Whether there is no process that listens: what it was cannot serve visitors either. */
+export function isGone(error: unknown): boolean {
+  const cause = error instanceof DinpError ? (error.cause as NodeJS.ErrnoException) : undefined;
+  return cause?.code === 'ECONNREFUSED' || cause?.code === 'ENOENT';
 }
 
 function parse(text: string): unknown {

@@ -2,6 +2,7 @@ import Docker from 'dockerode';
 import { withProgram } from '../commands/text.ts';
 import { AllowedHosts } from '../deploy/allowed-hosts.ts';
 import { AppChanges } from '../deploy/app-changes.ts';
+import { AppDomains } from '../deploy/app-domains.ts';
 import { AppOperations } from '../deploy/app-operations.ts';
 import { ArtifactDeploys } from '../deploy/artifact-deploys.ts';
 import { BuildRecords } from '../deploy/build-records.ts';
@@ -87,6 +88,11 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     registries,
     hosts,
     paths,
+    // What was kept for its sake may go.
+    onRouterAnswer: (name) => {
+      log.info({ router: name }, 'router has the routes that it missed');
+      for (const app of store.apps.list()) tidy(app);
+    },
   });
   const rollouts = new Rollouts({
     store,
@@ -216,6 +222,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
       buildRecords,
       cleanUp,
       hosts,
+      domains: new AppDomains({ store, rollouts, addresses }),
       drainHost: (host, progress, signal) => drainHost({ store, rollouts }, host, progress, signal),
       targets: [config.target, ...[...targets.keys()].filter((name) => name !== config.target)],
       targetOf: (app: App) => rollouts.liveTarget(app),

@@ -27,6 +27,19 @@ const hosts = z.preprocess(
     }),
   ),
 );
+/** One address or several, in an environment variable or a flag with commas. */
+const admins = z.preprocess(
+  (value) => (typeof value === 'string' && value.includes(',') ? value.split(',') : value),
+  z.union([z.string(), z.array(z.string()).min(1)]).check((given) => {
+    const wrong = [given.value].flat().find((each) => each !== 'none' && !isAdminAddress(each));
+    if (wrong === undefined && !(Array.isArray(given.value) && given.value.includes('none'))) return;
+    const message = `${wrong ?? 'none in a list'} is no admin address: http://HOST:PORT or unix:/PATH, a list of them, or none`;
+    given.issues.push({ code: 'custom', message, input: given.value });
+  }),
+);
+const certificate = z.strictObject({ cert: z.string(), key: z.string() });
+const listenAddress = (example: string) =>
+  z.string().refine((text) => parseListen(text) !== undefined, `must be a host and a port such as ${example}`);
 const flag = z.preprocess((value) => (value === 'true' ? true : value === 'false' ? false : value), z.boolean());
 const count = z.coerce.number().int().min(0).max(1_000_000);
 const auth = z.strictObject({ username: z.string(), password: z.string() });
@@ -96,9 +109,26 @@ const schema = z.strictObject({
     .prefault({}),
   router: z
     .strictObject({
-      caddy: z.string().default('http://127.0.0.1:2019').describe('Caddy\'s admin address; "none" for no router'),
+      caddy: admins
+        .default('http://127.0.0.1:2019')
+        .describe('Caddy\'s admin address, or a list of several that are kept alike; "none" for no router'),
       listen: z.string().default(':80').describe('where Caddy serves APP.DOMAIN'),
       bind: z.string().default('0.0.0.0').describe("address of the apps' own stable ports"),
+      tls: z
+        .enum(['off', 'acme', 'internal', 'files'])
+        .default('off')
+        .describe("HTTPS for host names: acme (Let's Encrypt or ca), internal (Caddy's own authority), files, or off"),
+      tlsListen: listenAddress(':443').default(':443').describe('where Caddy serves them by HTTPS'),
+      email: z
+        .email()
+        .optional()
+        .describe('of the ACME account, which is told of certificates that are about to expire'),
+      ca: z.url().optional().describe('ACME directory of an authority of your own'),
+      caRoot: z.string().optional().describe('file by which that directory is trusted, on the machine of Caddy'),
+      certificates: z
+        .array(certificate)
+        .default([])
+        .describe('[{cert: FILE, key: FILE}]: for the names that they hold, with any tls but off'),
     })
     .prefault({}),
   ports: z
@@ -181,6 +211,17 @@ export function parseListen(text: string): { host: string | undefined; port: num
   const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text) ?? [];
   if (port === undefined || Number(port) > 65535) return undefined;
   return { host: bracketed ?? (plain || undefined), port: Number(port) };
+}
+
+/** Caddy's admin addresses; none where there is no router. */
+export function adminAddresses({ router }: Pick<ServerConfig, 'router'>): string[] {
+  return [router.caddy].flat().filter((address) => address !== 'none');
+}
+
+function isAdminAddress(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'unix:') return url.pathname.length > 1;
+  return url?.protocol === 'http:' && url.hostname !== '' && url.pathname === '/';
 }
 
 /** Milliseconds of a duration such as `15m`. */

@@ -5,6 +5,8 @@ import { HostsTarget } from '../deploy/hosts-target.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { Registries } from '../image/registries.ts';
 import { CaddyRouter } from '../router/caddy.ts';
+import { RouterGroup } from '../router/router-group.ts';
+import { hasHttps, portOf } from '../router/tls.ts';
 import { DockerTarget } from '../run/docker-target.ts';
 import { EmitTarget } from '../run/emit-target.ts';
 import { LocalHost } from '../run/local-host.ts';
@@ -15,9 +17,10 @@ import type { Store } from '../store/store.ts';
 import type { QuadletUnits } from '../unit/quadlet.ts';
 import type { RunUnits } from '../unit/run-unit.ts';
 import { verifyQuadlets, verifyUnits } from '../unit/verify.ts';
-import { parsePortRange, type ServerConfig } from './config.ts';
+import { adminAddresses, parsePortRange, type ServerConfig } from './config.ts';
 import type { dataPaths } from './data-folder.ts';
 import { findProgram } from './find-program.ts';
+import { readTls } from './read-tls.ts';
 import { createUnits, hostUnits } from './unit-side.ts';
 
 /** Folder of config values on hosts, which only root may read. */
@@ -32,10 +35,14 @@ export function createRunSide(parts: {
   registries: Registries;
   hosts: Hosts;
   paths: ReturnType<typeof dataPaths>;
+  /** Told once a router that had missed changes has them. */
+  onRouterAnswer(router: string): void;
 }) {
   const { config, store, serverId, paths } = parts;
-  const { caddy, listen, bind } = config.router;
-  const router = caddy === 'none' ? undefined : new CaddyRouter({ admin: caddy, listen, bind });
+  const { listen, bind } = config.router;
+  const tls = readTls(config.router);
+  const caddies = adminAddresses(config).map((admin) => new CaddyRouter({ admin, owner: serverId, listen, bind, tls }));
+  const router = caddies.length === 0 ? undefined : new RouterGroup(caddies, parts.onRouterAnswer);
   const host = new LocalHost();
   const { units, runUnits, quadlets } = createUnits({ serverId, host, paths });
   const targets = createTargets({ ...parts, runUnits, quadlets, host });
@@ -44,6 +51,7 @@ export function createRunSide(parts: {
     address: config.address,
     domain: config.domain,
     routerPort: router && portOf(listen),
+    httpsPort: (host) => (tls && hasHttps(tls, host) ? portOf(tls.listen) : undefined),
     appPorts: parsePortRange(config.ports.apps),
     instancePorts: parsePortRange(config.ports.instances),
   });
@@ -106,9 +114,4 @@ function findTarget(targets: Map<string, Target>, name: string): Target {
   throw new DinpError('config', `there is no target ${name}.`, {
     hint: `This server has: ${[...targets.keys()].join(', ')}.`,
   });
-}
-
-/** The port of a listen address such as `:80` or `0.0.0.0:8080`. */
-function portOf(listen: string): number {
-  return Number(listen.slice(listen.lastIndexOf(':') + 1));
 }

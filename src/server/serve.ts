@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { convergeApps, recover, recoverRefs } from '../deploy/recover.ts';
+import { convergeApps, recover, recoverRefs, syncRoutes } from '../deploy/recover.ts';
 import { DinpError } from '../domain/errors.ts';
 import { openFrontDoor } from '../ssh/front-door.ts';
 import { respond } from '../ssh/responder.ts';
@@ -37,7 +37,8 @@ export async function serve(options: ServeOptions): Promise<void> {
     { ssh: door.port, hostKey: door.hostKey.fingerprint, nativeCrypto: door.nativeCrypto, web: web?.port },
     'server started',
   );
-  convergeApps(server.recovery, server.store.apps.list())
+  syncRoutes(server.recovery)
+    .then(() => convergeApps(server.recovery, server.store.apps.list()))
     .then(() => server.cleanUp.soon(server.store.apps.list().map(({ id }) => id)))
     .catch(server.onError);
   const signal = await nextSignal();

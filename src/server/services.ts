@@ -21,11 +21,18 @@ export async function checkServices(parts: {
       await registry.ping();
       return `at ${config.registry.push}`;
     }),
-    status('router', config.router.caddy, async () => {
-      if (!router) return 'none: addresses change with every release';
-      return `Caddy at ${config.router.caddy}, ${(await router.listRoutes()).length} routes`;
-    }),
-  ]);
+    checkRouters(router),
+  ]).then((all) => all.flat());
+}
+
+/** A row for each router. */
+async function checkRouters(router: Router | undefined): Promise<ServiceStatus[]> {
+  if (!router) return [{ name: 'router', ok: true, detail: 'none: addresses change with every release' }];
+  return (await router.check()).map(({ router: where, routes, error }) => ({
+    name: 'router',
+    ok: error === undefined,
+    detail: error === undefined ? `Caddy at ${where}, ${routes} routes` : `${where}: ${error.message}`,
+  }));
 }
 
 async function status(name: string, where: string, look: () => Promise<string>): Promise<ServiceStatus> {

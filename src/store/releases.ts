@@ -126,7 +126,7 @@ export class Releases {
     this.#db.transaction(() => {
       this.#db.prepare("UPDATE releases SET state = 'past' WHERE app_id = ? AND state = 'live'").run(release.appId);
       this.#db.prepare("UPDATE releases SET state = 'live' WHERE id = ?").run(release.id);
-      this.#db.prepare('DELETE FROM domains WHERE app_id = ?').run(release.appId);
+      this.#db.prepare('DELETE FROM domains WHERE app_id = ? AND added = 0').run(release.appId);
       for (const name of release.domains)
         this.#db.prepare('INSERT OR IGNORE INTO domains (name, app_id) VALUES (?, ?)').run(name, release.appId);
       this.#db.prepare('UPDATE apps SET live_release = ? WHERE id = ?').run(release.number, release.appId);

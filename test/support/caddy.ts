@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +10,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface Caddy extends AsyncDisposable {
   /** URL of its admin API. */
   admin: string;
+  /** The same as a unix socket, where options ask for it. */
+  socketPath: string;
+  /** Where it keeps certificates and authorities. */
+  data: string;
   /** Process id. */
   pid(): number;
   /** Ends it and starts it again the way a service manager would, with `--resume`. */
@@ -22,14 +27,20 @@ export interface Caddy extends AsyncDisposable {
  * @param options.config what it starts with beside the admin address; without it Caddy knows no app at all
  * @param options.program another release of Caddy than the one on PATH
  * @param options.port where its admin API listens; any free port if not given
+ * @param options.socket its admin API listens on a unix socket instead
  */
-export async function startCaddy(options: { config?: object; program?: string; port?: number } = {}): Promise<Caddy> {
+export async function startCaddy(
+  options: { config?: object; program?: string; port?: number; socket?: boolean } = {},
+): Promise<Caddy> {
   const folder = await mkdtemp(join(tmpdir(), 'dinp-caddy-'));
   const port = options.port ?? (await freePorts(1))[0]!;
   const admin = `http://127.0.0.1:${port}`;
   const config = join(folder, 'caddy.json');
   const log = join(folder, 'log');
-  await writeFile(config, JSON.stringify({ admin: { listen: `127.0.0.1:${port}` }, ...options.config }));
+  const socketPath = join(folder, 'admin.sock');
+  const listen = options.socket ? `unix/${socketPath}` : `127.0.0.1:${port}`;
+  await writeFile(config, JSON.stringify({ admin: { listen }, ...options.config }));
+  const answers = options.socket ? async () => existsSync(socketPath) : () => answersAt(admin);
 
   let pid = 0;
   async function run(): Promise<() => Promise<void>> {
@@ -38,7 +49,7 @@ export async function startCaddy(options: { config?: object; program?: string; p
     const server = spawn('sh', ['-c', script, options.program ?? 'caddy', config, log], { stdio: 'ignore', env });
     const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
     pid = server.pid!;
-    for (let waited = 0; !(await answers(admin)); waited += 25) {
+    for (let waited = 0; !(await answers()); waited += 25) {
       if (server.exitCode !== null || waited > 20_000) throw new Error(`caddy: ${await readFile(log, 'utf8')}`);
       await sleep(25);
     }
@@ -51,6 +62,8 @@ export async function startCaddy(options: { config?: object; program?: string; p
   let end = await run();
   return {
     admin,
+    socketPath,
+    data: join(folder, 'caddy'),
     pid: () => pid,
     log: () => readFile(log, 'utf8'),
     async restart() {
@@ -74,7 +87,7 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-async function answers(admin: string): Promise<boolean> {
+async function answersAt(admin: string): Promise<boolean> {
   try {
     return (await fetch(`${admin}/config/`)).ok;
   } catch {

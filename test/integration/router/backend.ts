@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
 
 /** An app for the router: answers its name, and some paths that behave in ways that matter. */
@@ -34,12 +34,22 @@ export async function startBackend(name: string, port = 0): Promise<Backend> {
 
 function serve(name: string, port: number): void {
   let gone = 0;
+  const waiting: (() => void)[] = [];
   const server = createServer((request, response) => {
     const url = new URL(request.url!, 'http://x');
     response.setHeader('X-Backend', name);
     if (url.pathname === '/headers') return void response.end(JSON.stringify(request.headers));
     if (url.pathname === '/gone') return void response.end(String(gone));
     if (url.pathname === '/slow') return void setTimeout(() => response.end(name), Number(url.searchParams.get('ms')));
+    if (url.pathname === '/upload') return countUpload(request, response);
+    if (url.pathname === '/pieces') {
+      response.write('first\n');
+      return void waiting.push(() => response.end('last\n'));
+    }
+    if (url.pathname === '/pieces/end') {
+      for (const end of waiting.splice(0)) end();
+      return void response.end();
+    }
     if (url.pathname === '/events') {
       response.setHeader('Content-Type', 'text/event-stream');
       response.write('data: first\n\n');
@@ -68,6 +78,16 @@ function serve(name: string, port: number): void {
     server.closeIdleConnections();
   });
   server.listen(port, '127.0.0.1', () => console.log((server.address() as { port: number }).port));
+}
+
+/** Says how many bytes have come, at the first of them and at the end. */
+function countUpload(request: IncomingMessage, response: ServerResponse): void {
+  let bytes = 0;
+  request.on('data', (chunk: Buffer) => {
+    if (bytes === 0) response.write(`${chunk.length}\n`);
+    bytes += chunk.length;
+  });
+  request.once('end', () => response.end(`${bytes} in all\n`));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) serve(process.argv[2]!, Number(process.argv[3]));

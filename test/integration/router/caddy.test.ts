@@ -1,19 +1,33 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { get, type IncomingMessage } from 'node:http';
+import { get, type IncomingMessage, request } from 'node:http';
 import { createServer } from 'node:net';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CaddyRouter } from '../../../src/router/caddy.ts';
+import { type CaddyOptions, CaddyRouter } from '../../../src/router/caddy.ts';
 import type { Route } from '../../../src/router/router.ts';
+import { RouterGroup } from '../../../src/router/router-group.ts';
 import { type Caddy, freePorts, startCaddy } from '../../support/caddy.ts';
 import { startBackend } from './backend.ts';
+import { openBlackHole } from './black-hole.ts';
 
 const forever = new AbortController().signal;
 
+/** One Caddy, as a server uses it. */
+function openRouter(options: Partial<CaddyOptions> & { admin: string }) {
+  const caddy = new CaddyRouter({ owner: 'me', listen: ':1', bind: '127.0.0.1', ...options });
+  const group = new RouterGroup([caddy]);
+  return {
+    setRoute: (route: Route) => group.setRoute(route),
+    removeRoute: (app: string) => group.removeRoute(app),
+    drain: (...[upstreams, options]: Parameters<RouterGroup['drain']>) => group.drain(upstreams, options),
+    listRoutes: () => caddy.listRoutes(),
+  };
+}
+
 async function routerOf(caddy: Caddy) {
   const [shared, port] = await freePorts(2);
-  const router = new CaddyRouter({ admin: caddy.admin, listen: `127.0.0.1:${shared}`, bind: '127.0.0.1' });
+  const router = openRouter({ admin: caddy.admin, listen: `127.0.0.1:${shared}` });
   const route = (upstreams: string[], changes: Partial<Route> = {}): Route => ({
     app: 'blog',
     hosts: ['blog.localhost'],
@@ -29,11 +43,11 @@ async function ask(
   port: number,
   path = '/',
   host?: string,
+  method = 'GET',
 ): Promise<{ status: number; headers: IncomingMessage['headers']; body: string }> {
   const headers = host === undefined ? {} : { host };
-  const [response] = (await once(get({ host: '127.0.0.1', port, path, headers, agent: false }), 'response')) as [
-    IncomingMessage,
-  ];
+  const asked = request({ host: '127.0.0.1', port, path, headers, method, agent: false }).end();
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
   let body = '';
   for await (const chunk of response) body += chunk;
   return { status: response.statusCode!, headers: response.headers, body };
@@ -122,7 +136,7 @@ describe('routes in Caddy', { concurrency: 2 }, () => {
   test('setting many routes at once, by two servers even, loses none; setting one again changes nothing', async () => {
     await using caddy = await startCaddy();
     const { router, route, shared } = await routerOf(caddy);
-    const other = new CaddyRouter({ admin: caddy.admin, listen: `127.0.0.1:${shared}`, bind: '127.0.0.1' });
+    const other = openRouter({ admin: caddy.admin, listen: `127.0.0.1:${shared}` });
     const ports = await freePorts(8);
     const routes = ports.map((port, i) =>
       route([`127.0.0.1:${i + 1}`], { app: `app-${i}`, hosts: [`app-${i}.localhost`], port }),
@@ -175,7 +189,7 @@ describe('routes in Caddy', { concurrency: 2 }, () => {
 
   test('no Caddy, no answer: unavailable, never an empty list', async () => {
     const [port] = await freePorts(1);
-    const router = new CaddyRouter({ admin: `http://127.0.0.1:${port}`, listen: ':1', bind: '127.0.0.1' });
+    const router = openRouter({ admin: `http://127.0.0.1:${port}` });
     const expected = {
       code: 'unavailable',
       message: `Caddy does not answer at http://127.0.0.1:${port} (ECONNREFUSED).`,
@@ -256,6 +270,54 @@ describe('what passes through', { concurrency: 2 }, () => {
     await sleep(500);
     await using _second = await startBackend('second', Number(first.address.split(':')[1]));
     assert.equal((await answer).body, 'second');
+  });
+
+  test('a host that says nothing any more takes nobody with it, whatever is asked', async () => {
+    await using caddy = await startCaddy();
+    await using good = await startBackend('good');
+    const { router, route, port } = await routerOf(caddy);
+    await using hole = await openBlackHole();
+    await router.setRoute(route([hole.address, good.address]));
+    const begun = performance.now();
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => ask(port, '/', undefined, i % 2 ? 'POST' : 'GET')),
+    );
+    assert.deepEqual([...new Set(answers.map(({ status, body }) => `${status} ${body}`))], ['200 good']);
+    assert.ok(performance.now() - begun > 900, 'the dead one was tried');
+  });
+
+  test('a large body goes through as it comes, and is not sent twice', async () => {
+    await using caddy = await startCaddy();
+    await using blog = await startBackend('blog');
+    const { router, route, port } = await routerOf(caddy);
+    await router.setRoute(route([blog.address]));
+    const upload = request({ host: '127.0.0.1', port, path: '/upload', method: 'POST', agent: false });
+    upload.write(Buffer.alloc(1_000_000));
+    const [response] = (await once(upload, 'response')) as [IncomingMessage];
+    const [first] = (await once(response, 'data')) as [Buffer];
+    assert.match(first.toString(), /^\d+\n/, 'the app had a part of it before the rest was sent');
+    const chunk = Buffer.alloc(1_000_000);
+    for (let i = 1; i < 64; i++) if (!upload.write(chunk)) await once(upload, 'drain');
+    upload.end();
+    let last = '';
+    for await (const text of response) last += text;
+    assert.equal(last.trim().split('\n').at(-1), '64000000 in all');
+  });
+
+  test('an answer that comes in pieces without being a stream of events is not held back', async () => {
+    await using caddy = await startCaddy();
+    await using blog = await startBackend('blog');
+    const { router, route, port } = await routerOf(caddy);
+    await router.setRoute(route([blog.address]));
+    const [response] = (await once(get({ host: '127.0.0.1', port, path: '/pieces', agent: false }), 'response')) as [
+      IncomingMessage,
+    ];
+    const pieces = response[Symbol.asyncIterator]();
+    const next = async () => String((await pieces.next()).value);
+    assert.equal(await next(), 'first\n');
+    // The app goes on only once it is told that the first piece has come.
+    assert.equal((await ask(port, '/pieces/end')).status, 200);
+    assert.equal(await next(), 'last\n');
   });
 });
 

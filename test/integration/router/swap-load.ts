@@ -2,6 +2,7 @@ import { Agent, get } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { CaddyRouter } from '../../../src/router/caddy.ts';
+import { RouterGroup } from '../../../src/router/router-group.ts';
 import { freePorts, startCaddy } from '../../support/caddy.ts';
 import { startBackend } from './backend.ts';
 
@@ -20,7 +21,8 @@ const RELEASES = 10;
 async function swapUnderLoad(): Promise<LoadResult> {
   await using caddy = await startCaddy();
   const [shared, port, another] = (await freePorts(3)) as [number, number, number];
-  const router = new CaddyRouter({ admin: caddy.admin, listen: `127.0.0.1:${shared}`, bind: '127.0.0.1' });
+  const options = { admin: caddy.admin, owner: 'me', listen: `127.0.0.1:${shared}`, bind: '127.0.0.1' };
+  const router = new RouterGroup([new CaddyRouter(options)]);
   const blog = (address: string) => ({ app: 'blog', hosts: ['blog.localhost'], port, upstreams: [address] });
   const targets = [
     { host: '127.0.0.1', port },

@@ -6,7 +6,9 @@ import type { TestContext } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import type { CommandContext } from '../../../src/commands/context.ts';
 import { runCommand } from '../../../src/commands/registry.ts';
+import { Addresses } from '../../../src/deploy/addresses.ts';
 import { AllowedHosts } from '../../../src/deploy/allowed-hosts.ts';
+import { AppDomains } from '../../../src/deploy/app-domains.ts';
 import { ArtifactDeploys } from '../../../src/deploy/artifact-deploys.ts';
 import type { KeptLog } from '../../../src/deploy/build-records.ts';
 import type { CleanUpReport } from '../../../src/deploy/clean-up.ts';
@@ -85,6 +87,10 @@ export class Terminal {
   /** What the registry has, by image. */
   readonly keptLogs = new Map<string, KeptLog>();
   readonly hosts: Hosts;
+  readonly domains: AppDomains;
+  /** Apps whose route was renewed; a failure of it to come. */
+  readonly renewed: string[] = [];
+  routeFailure: Error | undefined;
   cleanedUp: CleanUpReport = { untouched: [], removed: [], kept: [], notes: [] };
 
   constructor(context: TestContext) {
@@ -102,6 +108,22 @@ export class Terminal {
       onFinished: () => {},
     });
     this.operations = new MemoryOperations(this.store);
+    this.domains = new AppDomains({
+      store: this.store,
+      addresses: new Addresses(this.store, {
+        ...{ address: 'example.org', domain: 'apps.example.org', routerPort: 80 },
+        ...{ appPorts: [1, 2] as [number, number], instancePorts: [3, 4] as [number, number] },
+        httpsPort: (host) => (host.startsWith('*') ? undefined : 443),
+      }),
+      rollouts: {
+        exclusively: (app, _progress, work) => work(this.store.apps.findById(app.id)!),
+        renewRoute: async (app) => {
+          this.renewed.push(app.name);
+          if (this.routeFailure) throw this.routeFailure;
+        },
+        tidyLater: () => {},
+      },
+    });
     const noNetwork = () => assert.fail('no host is asked here');
     this.hosts = new Hosts({
       store: this.store,
@@ -129,7 +151,7 @@ export class Terminal {
     return this.store.apps.find(name)!;
   }
 
-  release(app: App, processes: Process[] = [process('web')]): Release {
+  release(app: App, processes: Process[] = [process('web')], domains: string[] = []): Release {
     const release = this.store.releases.create({
       appId: app.id,
       cause: 'deploy',
@@ -137,7 +159,7 @@ export class Terminal {
       fromNumber: undefined,
       buildId: undefined,
       target: 'docker',
-      domains: [],
+      domains,
       services: [
         {
           service: app.name,
@@ -187,6 +209,7 @@ export class Terminal {
       queue: this.queue,
       buildLogs: this.logs,
       hosts: this.hosts,
+      domains: this.domains,
       drainHost: async (host) => {
         this.store.hosts.setDrained(host.id, true);
         return this.store.placements.onHost(host.id);
