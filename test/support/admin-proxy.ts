@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 export interface AdminProxy extends AsyncDisposable {
   /** For the server's config. */
   url: string;
-  /** Where Caddy really is; to be set before the first change. */
+  /** Where Caddy really is; until it is set, no call gets through. */
   target: string;
   /** From now on changes are made and not answered. @returns resolves once one was made */
   withhold(): Promise<void>;
@@ -19,7 +19,7 @@ export async function startAdminProxy(): Promise<AdminProxy> {
   let onChange: (() => void) | undefined;
   let refuses = false;
   const server = createServer((incoming, outgoing) => {
-    if (refuses) {
+    if (refuses || proxy.target === '') {
       incoming.socket.destroy();
       return;
     }
