@@ -1,4 +1,3 @@
-import { domainToASCII } from 'node:url';
 import { DinpError } from './errors.ts';
 import { printable } from './names.ts';
 
@@ -52,7 +51,9 @@ function toAscii(text: string): string {
   const rest = dotless.slice(wild.length);
   // An address would be rewritten (0x7f.1 is 127.0.0.1); characters that end a name would cut it off.
   if (/[\s/?#@:[\]%\\]/.test(rest)) return '';
-  const ascii = /^[\x20-\x7e]*$/.test(rest) ? rest.toLowerCase() : domainToASCII(rest);
+  const address = `http://${rest}`;
+  const isAscii = /^[\x20-\x7e]*$/.test(rest);
+  const ascii = isAscii ? rest.toLowerCase() : URL.canParse(address) ? new URL(address).hostname : '';
   return ascii === '' ? '' : wild + ascii;
 }
 
