@@ -138,15 +138,12 @@ class RemoteProgram implements AsyncDisposable {
     this.channel = channel;
     this.#release = release;
     this.#killGroup = killGroup;
-    let code: number | undefined;
-    channel.on('exit', (status: number | null, signal?: string) => {
-      code = status ?? 128 + (constants.signals[signal as NodeJS.Signals] ?? 0);
-    });
     channel.on('error', () => {});
     this.closed = new Promise((resolve) => {
-      channel.once('close', () => {
+      // Not by `exit`: where a program is quick and we are slow, that is over before anybody can listen.
+      channel.once('close', (status?: number | null, signal?: string) => {
         this.#isOpen = false;
-        resolve(code);
+        resolve(status === null ? 128 + (constants.signals[signal as NodeJS.Signals] ?? 0) : status);
       });
     });
   }
