@@ -11,6 +11,8 @@ export interface ImageParts {
   store: Store;
   builder: ImageBuilder;
   compiler: Compiler;
+  /** Where dinp.yml sets none; milliseconds. */
+  defaultTimeoutMs: number;
 }
 
 /** Makes the image of each service, or takes the one that is there, and notes it down. */
@@ -34,6 +36,7 @@ export async function buildImages(
       watch: service.watch,
       tree: service.tree,
       noCache: build.noCache,
+      timeoutMs: service.timeoutMs ?? parts.defaultTimeoutMs,
       onOutput: (text) => output.raw(text),
       signal,
     });

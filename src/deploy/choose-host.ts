@@ -1,6 +1,6 @@
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec } from '../domain/instance.ts';
-import type { RunHost } from '../domain/run-host.ts';
+import { mayBuild, type RunHost } from '../domain/run-host.ts';
 
 /** A host that answers, and what it has left. */
 export interface Candidate {
@@ -11,9 +11,9 @@ export interface Candidate {
   instances: Map<string, number>;
 }
 
-/** Whether an app may run on a host: dinp.yml names hosts or labels (`zone=a`), any of which will do; none: all hosts. */
+/** Whether an app may run on a host: dinp.yml names hosts or labels (`zone=a`), any of which will do; none: all hosts but those that build. */
 export function mayRunOn(host: RunHost, wishes: readonly string[]): boolean {
-  if (wishes.length === 0) return true;
+  if (wishes.length === 0) return !mayBuild(host);
   return wishes.some((wish) => {
     const at = wish.indexOf('=');
     return at === -1 ? wish === host.name : host.labels[wish.slice(0, at)] === wish.slice(at + 1);

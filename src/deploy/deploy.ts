@@ -34,8 +34,6 @@ export interface DeployParts extends ImageParts, RecordParts {
     signal: AbortSignal,
     compiled?: Compiled,
   ): Promise<DeployPlan>;
-  /** Where dinp.yml sets none; milliseconds. */
-  defaultTimeoutMs: number;
 }
 
 /**

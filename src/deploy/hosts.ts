@@ -3,7 +3,7 @@ import { isIPv4 } from 'node:net';
 import { DinpError } from '../domain/errors.ts';
 import { formatImageRef, type ImageRef } from '../domain/image-ref.ts';
 import { nearest, printable } from '../domain/names.ts';
-import { hostNameProblem, type RunHost } from '../domain/run-host.ts';
+import { hostNameProblem, mayBuild, type RunHost } from '../domain/run-host.ts';
 import { type HostFacts, isBooted, needUsable, readHostFacts } from '../run/host-facts.ts';
 import type { HostLink } from '../run/host-link.ts';
 import type { Store } from '../store/store.ts';
@@ -147,6 +147,9 @@ export class Hosts {
         ok: facts.addresses.includes(host.address),
         detail: facts.addresses.includes(host.address) ? host.address : `${host.address} is not one of its own`,
       },
+      ...(mayBuild(host)
+        ? [{ name: 'curl', ok: facts.curl !== undefined, detail: facts.curl ?? 'builds need it' }]
+        : []),
       await this.#checkPull(host, signal),
     ];
   }
@@ -180,6 +183,13 @@ export class Hosts {
     // What fails here is said by whoever uses it.
     link.open().catch(() => undefined);
     return link;
+  }
+
+  /** The address by which a host reaches our registry. @throws DinpError unavailable, denied */
+  async registryOn(host: RunHost): Promise<string> {
+    const { push, pull } = this.#parts.registry;
+    const port = await this.link(host).registryPort();
+    return port === undefined ? (pull ?? push) : `127.0.0.1:${port}`;
   }
 
   /**

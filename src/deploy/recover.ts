@@ -25,6 +25,8 @@ export interface RecoveryParts {
   sweepRepositories(): Promise<string[]>;
   /** Removes half-received uploads; gives what it removed. */
   sweepUploads(): string[];
+  /** Ends what builds of a process that died left on the hosts that build; gives what it ended. */
+  sweepBuildHosts(): Promise<string[]>;
   /** Told what was found and done. */
   report(event: string, fields: Record<string, unknown>): void;
 }
@@ -49,6 +51,8 @@ export async function recover(parts: RecoveryParts): Promise<void> {
   if (swept.length > 0) parts.report('removed half-received pushes', { folders: swept });
   const halves = parts.sweepUploads();
   if (halves.length > 0) parts.report('removed half-received uploads', { files: halves });
+  // Not waited for: hosts may be away, and a build that starts over sees to it first on its own.
+  void sweepBuildHosts(parts);
   await abandonPending(parts);
   parts.queue.resume();
   for (const app of parts.store.apps.list()) await recoverRefs(parts, app);
@@ -105,6 +109,15 @@ export async function recoverRefs(parts: Pick<RecoveryParts, 'pushes' | 'report'
       parts.report('built a ref that had moved without a build', { app: app.name, build: build.number });
   } catch (error) {
     parts.report('could not look for refs without a build', { app: app.name, err: error });
+  }
+}
+
+async function sweepBuildHosts(parts: RecoveryParts): Promise<void> {
+  try {
+    const left = await parts.sweepBuildHosts();
+    if (left.length > 0) parts.report('ended builds of a server that died', { units: left });
+  } catch (err) {
+    parts.report('could not look for builds that a server that died left on hosts', { err });
   }
 }
 

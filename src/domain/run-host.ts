@@ -17,6 +17,11 @@ export interface RunHost {
   createdAt: number;
 }
 
+/** Whether a host is there to build: by its label `role=build`. Such a host gets no instances but of apps that name it. */
+export function mayBuild({ labels }: Pick<RunHost, 'labels'>): boolean {
+  return labels.role === 'build';
+}
+
 /** What is wrong with a name for a host; undefined where it is fine. */
 export function hostNameProblem(name: string): string | undefined {
   if (name.length > 63) return 'it is longer than 63 characters';

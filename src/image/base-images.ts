@@ -8,8 +8,11 @@ import type { ImageName } from './image-name.ts';
 import { formatImageName, parseImageName } from './image-name.ts';
 import type { Registries } from './registries.ts';
 
+/** What finding bases needs of the engine that builds. */
+export type BaseEngine = Pick<ImageEngine, 'findImage' | 'pull'>;
+
 export interface BaseImagesOptions extends CataloguedBasesOptions {
-  engine: ImageEngine;
+  engine: BaseEngine;
   registries: Registries;
 }
 

@@ -54,7 +54,7 @@ export class BuildKitProgress implements BuildProgress {
       } catch (cause) {
         throw brokenOff(cause);
       }
-      this.#status(status);
+      this.takeStatus(status);
     } else if (record.id === 'moby.image.id') {
       this.imageId = idOf(record.aux);
     }
@@ -64,7 +64,8 @@ export class BuildKitProgress implements BuildProgress {
     for (const step of this.#steps.values()) step.lines.flush();
   }
 
-  #status(status: BuildKitStatus): void {
+  /** What has changed since the last status. */
+  takeStatus(status: BuildKitStatus): void {
     for (const vertex of status.vertexes) {
       const step = this.#step(vertex.digest);
       step.name = vertex.name.replace(/\s+/g, ' ');

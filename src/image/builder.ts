@@ -19,6 +19,8 @@ export interface ImageRequest {
   /** What the plan's paths are read from. */
   tree: Tree;
   noCache: boolean;
+  /** Milliseconds after which the signal aborts at the latest, for what must end even where nobody is left to stop it. */
+  timeoutMs?: number | undefined;
   /** Output for the pusher, as it comes; may hold partial lines. */
   onOutput(text: string): void;
   signal: AbortSignal;

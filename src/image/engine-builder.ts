@@ -6,16 +6,17 @@ import { BaseImages } from './base-images.ts';
 import { explainBuild, explainPush } from './build-errors.ts';
 import type { BuiltImage, ImageBuilder, ImageRequest } from './builder.ts';
 import { contextTar } from './context.ts';
-import type { BuilderKind, EngineFacts } from './engine.ts';
-import { EngineBuildError } from './engine.ts';
+import type { BuilderKind, EngineFacts, ImageEngine } from './engine.ts';
+import { DEFAULT_BUILD_LIMITS, EngineBuildError } from './engine.ts';
 import { EngineStreamError } from './engine-stream.ts';
-import { IMAGE_LABEL, ImageTags } from './image-tags.ts';
+import { buildLabels, IMAGE_LABEL, ImageTags } from './image-tags.ts';
 import { BuildOutput } from './output.ts';
 import { PushProgress } from './push-progress.ts';
 import type { Recipe } from './recipe.ts';
 import { provideFor, readRecipe } from './recipe.ts';
 
 export interface EngineImageBuilderOptions extends BaseImagesOptions {
+  engine: ImageEngine;
   /** Which server made it; a label. */
   server: string;
   builder?: BuilderKind | 'auto';
@@ -24,8 +25,6 @@ export interface EngineImageBuilderOptions extends BaseImagesOptions {
   cpus?: number;
 }
 
-const DEFAULT_MEMORY = 4 * 1024 ** 3;
-const DEFAULT_CPUS = 2;
 /** Makes images of Dockerfiles with a Docker Engine, and keeps them in our registry by content key (ImageBuilder says what it throws). */
 export class EngineImageBuilder implements ImageBuilder {
   readonly #options: EngineImageBuilderOptions;
@@ -80,15 +79,10 @@ export class EngineImageBuilder implements ImageBuilder {
           builder,
           stage: recipe.stage,
           args: recipe.args,
-          labels: {
-            [IMAGE_LABEL.key]: recipe.key,
-            [IMAGE_LABEL.app]: request.app,
-            [IMAGE_LABEL.server]: this.#options.server,
-            ...(request.revision === undefined ? {} : { 'org.opencontainers.image.revision': request.revision }),
-          },
+          labels: buildLabels(request, recipe.key, this.#options.server),
           noCache: request.noCache,
-          memoryBytes: this.#options.memoryBytes ?? DEFAULT_MEMORY,
-          cpus: this.#options.cpus ?? DEFAULT_CPUS,
+          memoryBytes: this.#options.memoryBytes ?? DEFAULT_BUILD_LIMITS.memoryBytes,
+          cpus: this.#options.cpus ?? DEFAULT_BUILD_LIMITS.cpus,
           credentials: this.#options.registries.credentials(),
           signal: request.signal,
         },

@@ -48,6 +48,17 @@ export class EngineBuildError extends Error {
   }
 }
 
+/** What an engine says of itself at `/version`, as far as it is read. */
+export interface EngineVersion {
+  Os?: string;
+  Arch?: string;
+  ApiVersion?: string;
+  Components?: { Name?: string }[];
+}
+
+/** Of the containers of a build, where nothing else is said. */
+export const DEFAULT_BUILD_LIMITS = { memoryBytes: 4 * 1024 ** 3, cpus: 2 };
+
 /** How long a small question may take, milliseconds. */
 const ANSWER_TIMEOUT = 30_000;
 const CPU_PERIOD = 100_000;
@@ -62,22 +73,7 @@ export class ImageEngine {
 
   /** What the engine is and can do. */
   async facts(): Promise<EngineFacts> {
-    const version = await this.#ask('GET', '/version', {});
-    const {
-      Os = 'linux',
-      Arch = 'amd64',
-      ApiVersion = '1.0',
-      Components = [],
-    } = version as {
-      Os?: string;
-      Arch?: string;
-      ApiVersion?: string;
-      Components?: { Name?: string }[];
-    };
-    // Engines since 18.09 have BuildKit on Linux; Podman's imitation of the API has not.
-    const minor = Number(ApiVersion.split('.')[1] ?? 0);
-    const podman = Components.some((component) => /podman/i.test(component.Name ?? ''));
-    return { builder: Os === 'linux' && minor >= 39 && !podman ? 'buildkit' : 'classic', platform: `${Os}/${Arch}` };
+    return factsOf((await this.#ask('GET', '/version', {})) as EngineVersion);
   }
 
   /** Id and repository digests of an image that the engine has; undefined where it has not. */
@@ -246,6 +242,15 @@ export class ImageEngine {
       });
     });
   }
+}
+
+/** What an engine can do, by its version. */
+export function factsOf(version: EngineVersion): EngineFacts {
+  const { Os = 'linux', Arch = 'amd64', ApiVersion = '1.0', Components = [] } = version;
+  // Engines since 18.09 have BuildKit on Linux; Podman's imitation of the API has not.
+  const minor = Number(ApiVersion.split('.')[1] ?? 0);
+  const podman = Components.some((component) => /podman/i.test(component.Name ?? ''));
+  return { builder: Os === 'linux' && minor >= 39 && !podman ? 'buildkit' : 'classic', platform: `${Os}/${Arch}` };
 }
 
 /** docker-modem takes the last character off a path with a query, where it expects to add one of its own. */

@@ -14,6 +14,16 @@ export const IMAGE_LABEL = {
   artifact: 'dinp.image.artifact',
 };
 
+/** The labels of an image that a Dockerfile makes. @param server which server has it made */
+export function buildLabels(request: ImageRequest, key: string, server: string): Record<string, string> {
+  return {
+    [IMAGE_LABEL.key]: key,
+    [IMAGE_LABEL.app]: request.app,
+    [IMAGE_LABEL.server]: server,
+    ...(request.revision === undefined ? {} : { 'org.opencontainers.image.revision': request.revision }),
+  };
+}
+
 /** The images of one request in our registry, by content key: what every builder does before and after it builds. */
 export class ImageTags {
   readonly #registries: Registries;

@@ -4,6 +4,7 @@ import type { BaseImagesOptions } from './base-images.ts';
 import { BaseImages } from './base-images.ts';
 import type { Asker } from './catalogued-bases.ts';
 import { CataloguedBases } from './catalogued-bases.ts';
+import type { ImageEngine } from './engine.ts';
 import { parseImageName } from './image-name.ts';
 
 /** An image with a toolchain. */
@@ -16,11 +17,11 @@ export interface ToolchainImage {
 
 /** Finds the images that dinp.yml names as builders. */
 export class ToolchainImages {
-  readonly #options: BaseImagesOptions;
+  readonly #options: BaseImagesOptions & { engine: ImageEngine };
   readonly #images: BaseImages;
   readonly #catalogued: CataloguedBases;
 
-  constructor(options: BaseImagesOptions) {
+  constructor(options: BaseImagesOptions & { engine: ImageEngine }) {
     this.#options = options;
     this.#images = new BaseImages(options);
     this.#catalogued = new CataloguedBases(options);

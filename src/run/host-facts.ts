@@ -10,6 +10,8 @@ export interface HostFacts {
   docker: string | undefined;
   /** Version of the engine; undefined where it does not answer. */
   engine: string | undefined;
+  /** Absolute path of curl, which builds fetch their commit with; undefined where there is none. */
+  curl: string | undefined;
   /** Docker's name of its architecture, such as `x86_64`. */
   machine: string;
   memoryTotal: number;
@@ -28,6 +30,7 @@ echo "machine=$(uname -m)"
 command -v systemctl >/dev/null && echo "systemd=$(systemctl is-system-running)"
 docker=$(command -v docker) && echo "docker=$docker"
 [ -n "$docker" ] && echo "engine=$(timeout 10 "$docker" version -f '{{.Server.Version}}' 2>/dev/null)"
+curl=$(command -v curl) && echo "curl=$curl"
 root=$(timeout 10 "$docker" info -f '{{.DockerRootDir}}' 2>/dev/null)
 df -Pk "\${root:-/}" | awk 'NR==2 {print "disk=" $2 " " $4}'
 awk '/^MemTotal:/ {print "total=" $2} /^MemAvailable:/ {print "available=" $2}' /proc/meminfo
@@ -54,6 +57,7 @@ export async function readHostFacts(host: Pick<Host, 'name' | 'run'>): Promise<H
     systemd: text('systemd'),
     docker: text('docker'),
     engine: text('engine'),
+    curl: text('curl'),
     machine: text('machine') ?? 'unknown',
     memoryTotal: number(text('total')) * 1024,
     memoryAvailable: number(text('available')) * 1024,

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { Client } from 'ssh2';
 import { DinpError } from '../domain/errors.ts';
 import type { RunHost } from '../domain/run-host.ts';
@@ -12,6 +13,8 @@ export interface LinkOptions {
   server: string;
   /** Our registry, and as whom to log in; undefined where hosts reach it by themselves. */
   registry: { host: string; port: number; login: { username: string; password: string } | undefined } | undefined;
+  /** Takes connections that the host opens to the port of doorPort(). */
+  door?: ((connection: Duplex) => void) | undefined;
   /** Called each time that the connection is there (again). */
   onOpen?: (() => void) | undefined;
 }
@@ -24,6 +27,8 @@ export class HostLink {
   readonly #sessions: SshSessions;
   #forward: { port: number } | { error: unknown } | undefined;
   #login: Promise<void> | undefined;
+  #client: Client | undefined;
+  #doorPort: Promise<number> | undefined;
 
   constructor(known: Pick<RunHost, 'name' | 'ssh' | 'hostKey' | 'docker' | 'registryPort'>, options: LinkOptions) {
     const { name, ssh: address, hostKey } = known;
@@ -57,13 +62,48 @@ export class HostLink {
     return forward.port;
   }
 
+  /**
+   * The port of the host's loopback address that leads to our door, for as long as the connection lasts; where that is
+   * lost and opened again, the same port is taken if it is still free.
+   * @throws DinpError unavailable, denied
+   */
+  async doorPort(): Promise<number> {
+    if (this.#client === undefined) await this.host.run(['true']);
+    if (this.#client === undefined) throw new DinpError('unavailable', `${this.#known.name} is not connected.`);
+    this.#doorPort ??= this.#openDoor(this.#client, 0);
+    return await this.#doorPort;
+  }
+
   close(): void {
     this.#sessions.close();
   }
 
   async #opened(client: Client): Promise<void> {
     await this.#openForward(client);
+    this.#client = client;
+    client.once('close', () => {
+      if (this.#client === client) this.#client = undefined;
+    });
+    await this.#reopenDoor(client);
     this.#options.onOpen?.();
+  }
+
+  async #reopenDoor(client: Client): Promise<void> {
+    if (this.#doorPort === undefined) return;
+    const port = await this.#doorPort.catch(() => 0);
+    this.#doorPort = this.#openDoor(client, port).catch(() => this.#openDoor(client, 0));
+    await this.#doorPort.catch(() => undefined);
+  }
+
+  async #openDoor(client: Client, port: number): Promise<number> {
+    const { door, server } = this.#options;
+    if (door === undefined) throw new Error('nobody is behind this door');
+    try {
+      return await openReverseForward(client, { port, to: door, name: `${server}-door` });
+    } catch (error) {
+      this.#doorPort = undefined;
+      throw error;
+    }
   }
 
   async #openForward(client: Client): Promise<void> {

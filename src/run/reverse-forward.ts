@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'ssh2';
 import { DinpError } from '../domain/errors.ts';
@@ -8,8 +9,8 @@ import { shellWords } from './shell-words.ts';
 export interface ForwardOptions {
   /** Port of the host's loopback address; 0: one that is free there. */
   port: number;
-  /** Where connections to it end up, as seen from here. */
-  to: { host: string; port: number };
+  /** Where connections to it end up, as seen from here: at an address, or with whoever takes them. */
+  to: { host: string; port: number } | ((connection: Duplex) => void);
   /** Remembers on the host which of its processes listens for us: two of ours need two names. */
   name: string;
 }
@@ -26,19 +27,11 @@ const PAUSE_MS = 200;
  * @throws DinpError unavailable
  */
 export async function openReverseForward(client: Client, options: ForwardOptions): Promise<number> {
-  client.on('tcp connection', (_details, accept) => {
-    const theirs = accept();
-    const ours = connect(options.to);
-    theirs.on('error', () => ours.destroy());
-    ours.on('error', () => theirs.destroy());
-    theirs.on('close', () => ours.destroy());
-    ours.on('close', () => theirs.end());
-    theirs.pipe(ours).pipe(theirs);
-  });
   const note = `/run/dinp-${options.name}.forward`;
   for (let tries = 1; ; tries++) {
     try {
       const port = await forward(client, options.port);
+      bring(client, port, options.to);
       await say(client, 'echo "$PPID" >"$note"', note);
       return port;
     } catch (cause) {
@@ -49,7 +42,7 @@ export async function openReverseForward(client: Client, options: ForwardOptions
       }
       throw new DinpError(
         'unavailable',
-        `port ${options.port} of the host's ${LOOPBACK} cannot be had for the registry: ${(cause as Error).message}.`,
+        `port ${options.port} of the host's ${LOOPBACK} cannot be had: ${(cause as Error).message}.`,
         {
           cause,
           hint: 'Is the port taken there (ss -ltnp)? Its sshd must allow AllowTcpForwarding yes or remote.',
@@ -57,6 +50,22 @@ export async function openReverseForward(client: Client, options: ForwardOptions
       );
     }
   }
+}
+
+/** Brings connections to a port of the host where they should go; several ports of one host each have their own. */
+function bring(client: Client, port: number, to: ForwardOptions['to']): void {
+  client.on('tcp connection', (details, accept) => {
+    if (details.destPort !== port) return;
+    const theirs = accept();
+    theirs.on('error', () => theirs.destroy());
+    if (typeof to === 'function') return to(theirs);
+    const ours = connect(to);
+    theirs.on('error', () => ours.destroy());
+    ours.on('error', () => theirs.destroy());
+    theirs.on('close', () => ours.destroy());
+    ours.on('close', () => theirs.end());
+    theirs.pipe(ours).pipe(theirs);
+  });
 }
 
 /** Ends the sshd process that listened for an earlier connection of ours, and nothing else. */

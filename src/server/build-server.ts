@@ -22,6 +22,7 @@ import type { App } from '../domain/app.ts';
 import { parseSize } from '../domain/quantities.ts';
 import { shortSource } from '../domain/source.ts';
 import { Repositories } from '../git/repositories.ts';
+import { ContextDoor } from '../image/context-door.ts';
 import { RepositoryCleaner } from '../image/repository-cleaner.ts';
 import { DockerLeftovers } from '../run/docker-leftovers.ts';
 import { waitHealthy } from '../run/health.ts';
@@ -36,7 +37,7 @@ import { parseConfigDuration, type ServerConfig } from './config.ts';
 import { Control } from './control.ts';
 import { dataPaths } from './data-folder.ts';
 import { findProgram } from './find-program.ts';
-import { createHosts } from './host-side.ts';
+import { createBuildHosts, createHosts } from './host-side.ts';
 import { createImageSide, inspectRelease } from './image-side.ts';
 import type { ServerLog } from './log.ts';
 import { createPlanning } from './planning.ts';
@@ -67,19 +68,23 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     docker,
     serverId,
     scratch: uploads.scratch,
+    place: (onOutput, signal) => buildHosts.place(onOutput, signal),
   });
+  const contextDoor = new ContextDoor();
   const hosts = createHosts({
     config,
     store,
     serverId,
     registries,
     paths,
+    door: contextDoor,
     // What it missed while it was away is set right.
     onAnswer: ({ id }) => {
       const names = new Set(store.placements.onHost(id).map(({ app }) => app));
       for (const app of store.apps.list()) if (names.has(app.name)) tidy(app);
     },
   });
+  const buildHosts = createBuildHosts({ hosts, serverId, registries, door: contextDoor });
   const { router, units, targets, target, addresses } = createRunSide({
     config,
     store,
@@ -266,6 +271,10 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     targets: [...targets.values()],
     sweepRepositories: () => repositories.sweep(),
     sweepUploads: () => uploads.sweep(store.apps.list()),
+    sweepBuildHosts: async () => {
+      if (config.builds.on !== 'hosts') return [];
+      return (await Promise.all(buildHosts.list().map((host) => buildHosts.sweep(host)))).flat();
+    },
     report,
   };
   return { store, queue, control, api, recovery, cleanUp, repositories, onError };

@@ -139,6 +139,10 @@ const schema = z.strictObject({
     .prefault({}),
   builds: z
     .strictObject({
+      on: z
+        .enum(['local', 'hosts'])
+        .default('local')
+        .describe('where Dockerfiles are built: local (the engine here) or hosts (units on those labelled role=build)'),
       parallel: z.coerce.number().int().min(1).max(64).default(2).describe('builds of different apps at once'),
       timeout: duration.default('15m').describe('longest build, where dinp.yml says nothing'),
     })

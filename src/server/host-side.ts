@@ -1,13 +1,18 @@
+import { join } from 'node:path';
+import { BuildHosts } from '../deploy/build-hosts.ts';
 import { Hosts } from '../deploy/hosts.ts';
 import type { RunHost } from '../domain/run-host.ts';
 import { pushCheckImage } from '../image/check-image.ts';
+import type { ContextDoor } from '../image/context-door.ts';
 import type { Registries } from '../image/registries.ts';
 import { HostLink } from '../run/host-link.ts';
 import { askHostKey } from '../run/ssh-connection.ts';
 import { ensureHostKey } from '../ssh/host-key.ts';
 import type { Store } from '../store/store.ts';
+import { BuildUnits } from '../unit/build-unit.ts';
 import type { ServerConfig } from './config.ts';
 import type { dataPaths } from './data-folder.ts';
+import { PACKAGE } from './this-machine.ts';
 
 /** The machines that run instances over SSH. Our key to them is made when it is first asked for. */
 export function createHosts(parts: {
@@ -16,6 +21,8 @@ export function createHosts(parts: {
   serverId: string;
   registries: Registries;
   paths: ReturnType<typeof dataPaths>;
+  /** Where hosts fetch what they build. */
+  door: ContextDoor;
   onAnswer(host: RunHost): void;
 }): Hosts {
   const { config, store, serverId, registries, paths } = parts;
@@ -30,6 +37,7 @@ export function createHosts(parts: {
         privateKey: ensureHostKey(paths.hostsKey).privateKey,
         server: serverId,
         onOpen,
+        door: (connection) => parts.door.serve(connection),
         // Through the connection, unless hosts have an address of their own for the registry.
         registry: pull === undefined ? { host: host!, port: Number(port), login: auth } : undefined,
       }),
@@ -42,5 +50,25 @@ export function createHosts(parts: {
       await registries.own.deleteManifest(repository.slice(repository.indexOf('/') + 1), digest);
     },
     registry: { push, pull },
+  });
+}
+
+/** The hosts that build for us. */
+export function createBuildHosts(parts: {
+  hosts: Hosts;
+  serverId: string;
+  registries: Registries;
+  door: ContextDoor;
+}): BuildHosts {
+  const { hosts, serverId, registries, door } = parts;
+  return new BuildHosts({
+    hosts,
+    server: serverId,
+    units: new BuildUnits(join(PACKAGE, 'unit-templates')),
+    door,
+    credentials: () => {
+      const { [registries.own.address]: own, ...others } = registries.credentials();
+      return { own, others };
+    },
   });
 }

@@ -10,6 +10,7 @@ import { CompiledImages } from '../image/compiled-images.ts';
 import { DirectImageBuilder } from '../image/direct-builder.ts';
 import { ImageEngine } from '../image/engine.ts';
 import { EngineImageBuilder } from '../image/engine-builder.ts';
+import { HostImageBuilder, type HostImageBuilderOptions } from '../image/host-builder.ts';
 import { ImageCopier } from '../image/image-copier.ts';
 import { parseImageName } from '../image/image-name.ts';
 import { type InspectedImage, inspectImage } from '../image/inspect-image.ts';
@@ -20,8 +21,18 @@ import { Toolchains } from '../run/toolchain.ts';
 import type { ServerConfig } from './config.ts';
 import { hostPlatform } from './this-machine.ts';
 
-/** Everything that makes images and keeps them. @param scratch folder for what builders leave */
-export function createImageSide(parts: { config: ServerConfig; docker: Docker; serverId: string; scratch: string }) {
+/**
+ * Everything that makes images and keeps them.
+ * @param parts.scratch folder for what builders leave
+ * @param parts.place finds a host for a build, where the config wants Dockerfiles built on hosts
+ */
+export function createImageSide(parts: {
+  config: ServerConfig;
+  docker: Docker;
+  serverId: string;
+  scratch: string;
+  place: HostImageBuilderOptions['place'];
+}) {
   const { config, docker, serverId, scratch } = parts;
   const registries = createRegistries(config);
   const bases = new BaseCatalogue({ registries, file: config.bases.file, mirrors: config.bases.mirrors });
@@ -31,7 +42,10 @@ export function createImageSide(parts: { config: ServerConfig; docker: Docker; s
   const builders: Record<ImagePlan['kind'], ImageBuilder> = {
     layers: new DirectImageBuilder(direct),
     image: new ImageCopier(direct),
-    dockerfile: new EngineImageBuilder({ ...engineSide, server: serverId }),
+    dockerfile:
+      config.builds.on === 'hosts'
+        ? new HostImageBuilder({ ...direct, server: serverId, place: parts.place })
+        : new EngineImageBuilder({ ...engineSide, server: serverId }),
     kept: compiledImages,
   };
   const builder: ImageBuilder = { build: (request) => builders[request.plan.kind].build(request) };

@@ -27,8 +27,8 @@ export interface Gate extends AsyncDisposable {
   shut(): void;
 }
 
-/** Makes a gate on the engine's bridge, where containers reach it. */
-export async function makeGate(): Promise<Gate> {
+/** Makes a gate where containers reach it. @param at an address of this machine; that on the engine's bridge where not given */
+export async function makeGate(at = bridgeAddress()): Promise<Gate> {
   const waiting = new Set<Socket>();
   let arrived = 0;
   let isOpen = false;
@@ -44,7 +44,7 @@ export async function makeGate(): Promise<Gate> {
     arrived++;
     if (isOpen) socket.end();
   });
-  await new Promise<void>((resolve) => server.listen(0, bridgeAddress(), resolve));
+  await new Promise<void>((resolve) => server.listen(0, at, resolve));
   const { address, port } = server.address() as AddressInfo;
   return {
     wait: waitAt(address, port),

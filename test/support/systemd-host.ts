@@ -112,6 +112,11 @@ export class SystemdMachine implements AsyncDisposable {
     return await docker(['inspect', '-f', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', this.name]);
   }
 
+  /** This machine's address on that network. */
+  async gateway(): Promise<string> {
+    return await docker(['inspect', '-f', '{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}', this.name]);
+  }
+
   /** Lets a public key log in as root. */
   async authorize(publicKey: string): Promise<void> {
     await this.host.putFile('/root/.ssh/authorized_keys', `${publicKey.trim()}\n`, 0o600);

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LocalHost } from '../../../src/run/local-host.ts';
+import { BuildUnits } from '../../../src/unit/build-unit.ts';
 import { RunUnits } from '../../../src/unit/run-unit.ts';
 import { verifyUnits } from '../../../src/unit/verify.ts';
+import { exampleBuild } from '../../unit/unit/example-build.ts';
 import { exampleSpec } from '../../unit/unit/example-spec.ts';
 
 const host = new LocalHost();
@@ -22,6 +24,8 @@ test('systemd-analyze finds nothing wrong with our units', async () => {
   const specs = [exampleSpec(), exampleSpec({ ...odd, name: 'dinp-blog--web--v3--2', index: 2 })];
   for (const kind of ['systemd', 'fleet'] as const)
     assert.deepEqual(await verifyUnits(units.render(specs, kind), host), []);
+  const build = exampleBuild({ docker: '/no/such/docker', args: { A: '%n $B "' } });
+  assert.deepEqual(await verifyUnits([new BuildUnits('unit-templates').render(build)], host), []);
 });
 
 test('what is wrong is said with the line', async () => {
