@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { findHostName } from '../domain/host-names.ts';
 import { isProcessName, printable } from '../domain/names.ts';
 import { DEFAULT_HEALTH, type HealthCheck } from '../domain/process.ts';
 import { parseDuration, parseSize } from '../domain/quantities.ts';
@@ -8,7 +9,6 @@ import { parseCommand } from './command.ts';
 const MIN_MEMORY = 6 * 1024 * 1024;
 const MAX_INSTANCES = 100;
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
-const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const REPOSITORY = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$/;
 /** A host's name, or a label of hosts. */
 const HOST_OR_LABEL = /^[a-z0-9]+([._-][a-z0-9]+)*(=[A-Za-z0-9._-]{1,63})?$/;
@@ -176,9 +176,10 @@ const processNameProblem = (name: string) =>
 const variableProblem = (name: string) =>
   ENV_NAME.test(name) ? undefined : 'a variable has letters, digits and _, and begins with no digit';
 
+const LABEL = '[A-Za-z0-9\\u0080-\\uffff]([A-Za-z0-9\\u0080-\\uffff-]{0,61}[A-Za-z0-9\\u0080-\\uffff])?';
 const HOST = {
   type: 'string',
-  pattern: '^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$',
+  pattern: `^(\\*\\.)?${LABEL}(\\.${LABEL})*$`,
 };
 const NAMES = { pattern: '^[a-z0-9]+(-[a-z0-9]+)*$', maxLength: 30 };
 const VARIABLES = { pattern: ENV_NAME.source };
@@ -370,10 +371,9 @@ export const manifestSchema = z.strictObject({
     .optional(),
   domains: z
     .array(
-      value('a host name such as www.example.org', HOST, (input) => {
-        const name = typeof input === 'string' ? input.toLowerCase() : '';
-        return HOST_NAME.test(name) ? name : undefined;
-      }),
+      value('a host name such as www.example.org', HOST, (input) =>
+        typeof input === 'string' ? findHostName(input) : undefined,
+      ),
       'write a list of host names, such as [www.example.org]',
     )
     .optional(),

@@ -23,6 +23,12 @@ export function parseHostName(text: string): string {
   throw refuse(problem);
 }
 
+/** The same; undefined for what is no host name. */
+export function findHostName(text: string): string | undefined {
+  const name = toAscii(text.trim());
+  return hostNameProblem(name) === undefined ? name : undefined;
+}
+
 /** What is wrong with a host name in its ASCII form; undefined where it is fine. */
 export function hostNameProblem(name: string): string | undefined {
   if (name === '') return 'it is empty, or has characters that no name can have';

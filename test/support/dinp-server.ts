@@ -104,7 +104,8 @@ export class TestServer implements AsyncDisposable {
   /** Of the registry's data, where options ask for it. */
   readonly registryDisk: SmallDisk | undefined;
   readonly sshPort: number;
-  readonly #namesPort: number;
+  /** Where Caddy serves host names. */
+  readonly namesPort: number;
   readonly #ports: PortBlock;
   readonly #key = join(this.folder, 'key');
   #process: ChildProcess | undefined;
@@ -123,13 +124,13 @@ export class TestServer implements AsyncDisposable {
     this.registry = registry;
     this.caddy = caddy;
     this.sshPort = ports.first + 2;
-    this.#namesPort = ports.first + 3;
+    this.namesPort = ports.first + 3;
     const base: Record<string, unknown> = {
       data: this.data,
       domain: 'localhost',
       ssh: { host: '127.0.0.1', port: this.sshPort, workers: 2 },
       registry: { push: registry.address },
-      router: { caddy: caddy.admin, listen: `:${this.#namesPort}`, bind: '127.0.0.1' },
+      router: { caddy: caddy.admin, listen: `:${this.namesPort}`, bind: '127.0.0.1' },
       ports: { apps: `${ports.first + 10}-${ports.first + 59}`, instances: `${ports.first + 60}-${ports.last}` },
       bases: { auto: false },
     };
@@ -254,7 +255,7 @@ export class TestServer implements AsyncDisposable {
 
   /** Asks an app by its name. */
   async curl(app: string, path = '/'): Promise<Page> {
-    return await this.curlUrl(`http://${app}.localhost:${this.#namesPort}${path}`);
+    return await this.curlUrl(`http://${app}.localhost:${this.namesPort}${path}`);
   }
 
   async curlUrl(url: string): Promise<Page> {

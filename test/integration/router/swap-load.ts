@@ -1,9 +1,9 @@
-import { Agent, get } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { Agent } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { CaddyRouter } from '../../../src/router/caddy.ts';
 import { RouterGroup } from '../../../src/router/router-group.ts';
 import { freePorts, startCaddy } from '../../support/caddy.ts';
+import { askOnce, Load } from '../../support/load.ts';
 import { startBackend } from './backend.ts';
 
 export interface LoadResult {
@@ -30,7 +30,7 @@ async function swapUnderLoad(): Promise<LoadResult> {
   ];
   let live = await startBackend('release-0');
   await router.setRoute(blog(live.address));
-  const load = new Load(targets);
+  const load = new Load(targets, { clients: 4, pauseMs: 2, isGood: (body) => body.startsWith('release-') });
   const swaps: number[] = [];
   const stale: string[] = [];
   for (let release = 1; release <= RELEASES; release++) {
@@ -53,59 +53,6 @@ async function swapUnderLoad(): Promise<LoadResult> {
   await load.stop();
   await live.kill();
   return { requests: load.requests, failures: load.failures, stale, swaps };
-}
-
-interface Target {
-  host: string;
-  port: number;
-  headers?: Record<string, string>;
-}
-
-/** Clients that ask again and again, some on connections that they keep, some on a new one each time. */
-class Load {
-  requests = 0;
-  readonly failures: string[] = [];
-  #isOver = false;
-  readonly #clients: Promise<void>[];
-
-  constructor(targets: Target[]) {
-    this.#clients = targets.flatMap((target) => [1, 2, 3, 4].map((n) => this.#run(target, n % 2 === 0)));
-  }
-
-  async #run(target: Target, keepAlive: boolean): Promise<void> {
-    const agent = new Agent({ keepAlive, maxSockets: 1 });
-    while (!this.#isOver) {
-      this.requests++;
-      const answer = await askOnce({ ...target, agent });
-      if (!answer.startsWith('release-')) this.failures.push(`${keepAlive ? 'kept' : 'new'} connection: ${answer}`);
-      await sleep(2);
-    }
-    agent.destroy();
-  }
-
-  async stop(): Promise<void> {
-    this.#isOver = true;
-    await Promise.all(this.#clients);
-  }
-}
-
-/** The body of the answer, or what went wrong. */
-function askOnce(target: Target & { agent: Agent }): Promise<string> {
-  return new Promise((resolve) => {
-    const request = get(target, (response) => {
-      let body = '';
-      response.on('data', (chunk) => {
-        body += chunk;
-      });
-      response.once('error', (error) => resolve(error.message));
-      response.once('end', () => resolve(response.statusCode === 200 ? body : `status ${response.statusCode}`));
-    });
-    request.once('error', (error: NodeJS.ErrnoException) => {
-      // A kept connection that the server closes just as it is used again is the client's to repeat (RFC 9112, 9.3.1).
-      if (request.reusedSocket && error.code === 'ECONNRESET') resolve(askOnce(target));
-      else resolve(error.message);
-    });
-  });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(JSON.stringify(await swapUnderLoad()));

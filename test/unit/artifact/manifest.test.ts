@@ -28,7 +28,7 @@ release: ./migrate && ./seed
 stop: 1m
 volumes: {data: /var/lib/blog}
 target: systemd
-domains: [Blog.Example.org]
+domains: [Blog.Example.org, "*.bücher.example"]
 keep: {days: 7}
 deploy: true
 artifact: null
@@ -71,7 +71,7 @@ artifact: null
     stop: 60_000,
     volumes: { data: '/var/lib/blog' },
     target: 'systemd',
-    domains: ['blog.example.org'],
+    domains: ['blog.example.org', '*.xn--bcher-kva.example'],
     keep: { days: 7 },
     deploy: true,
   });
