@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { Identity } from '../domain/identity.ts';
-import type { InstanceSpec } from '../domain/instance.ts';
+import { type InstanceSpec, isInstance } from '../domain/instance.ts';
 import { parseAppName } from '../domain/names.ts';
 import type { Release, ReleaseCause } from '../domain/release.ts';
 import type { UnitFile, UnitKind } from '../domain/unit-file.ts';
@@ -170,6 +170,8 @@ export class AppOperations implements Operations {
         progress.line(`Restarting ${spec.process}.${spec.index}`);
         await rollouts.liveTarget(app).restart([{ name: spec.name, stopMs: spec.stopMs }]);
         await rollouts.waitHealthy(app, spec, progress, signal);
+        // It may have come up elsewhere.
+        if (rollouts.liveTarget(app).schedules) await rollouts.renewRoute(app, progress);
       }
     });
   }
@@ -192,12 +194,10 @@ export class AppOperations implements Operations {
       process: spec.process,
       index: spec.index,
       release: spec.release,
-      real: real.find(({ name, host }) => name === spec.name && host === spec.host),
+      real: real.find((instance) => isInstance(instance, spec)),
       desired: true,
     }));
-    const strays = real.filter(
-      (instance) => !desired.some(({ name, host }) => name === instance.name && host === instance.host),
-    );
+    const strays = real.filter((instance) => !desired.some((spec) => isInstance(instance, spec)));
     return [...rows, ...strays.map((instance) => ({ ...instance, real: instance, desired: false }))];
   }
 

@@ -209,6 +209,27 @@ export class Hosts {
     return { ...image, repository: `127.0.0.1:${host.registryPort}${image.repository.slice(push.length)}` };
   }
 
+  /**
+   * An image under the one name by which all nodes of a swarm pull it: the registry's own address, or where nodes are
+   * hosts of ours the port of their loopback addresses that leads to it.
+   * @param addresses of the nodes
+   * @throws DinpError unavailable; config where the port is not the same everywhere
+   */
+  async imageOnAll(addresses: readonly string[], image: ImageRef): Promise<ImageRef> {
+    const { push, pull } = this.#parts.registry;
+    const known = this.list().filter(({ address, ssh }) => addresses.includes(address) || addresses.includes(ssh.host));
+    if (pull !== undefined || known.length === 0 || !image.repository.startsWith(`${push}/`)) return image;
+    await Promise.all(known.map((host) => this.link(host).registryPort().catch(skipAway)));
+    // A node that is no host of ours reaches what is pushed to, or nothing: this machine's own engine does.
+    const others = addresses.length > known.length ? [this.#registryPort()] : [];
+    const ports = new Set([...known.map(({ registryPort }) => registryPort), ...others]);
+    if (ports.size === 1) return this.imageName(known[0]!, image);
+    throw new DinpError('config', 'the nodes of the swarm reach the registry at different ports of their own.', {
+      detail: known.map(({ name, registryPort }) => `${name} ${registryPort}`).join('\n'),
+      hint: `Free port ${this.#registryPort()} on each and take it up again, or give the registry an address that all reach: registry.pull.`,
+    });
+  }
+
   close(): void {
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
@@ -259,6 +280,12 @@ export class Hosts {
     this.#links.get(host.id)?.close();
     this.#links.delete(host.id);
   }
+}
+
+/** A host that is away pulls nothing now; the others do not wait for it. */
+function skipAway(error: unknown): undefined {
+  if (error instanceof DinpError && error.code === 'unavailable') return undefined;
+  throw error;
 }
 
 /** @throws DinpError denied where another key was expected */

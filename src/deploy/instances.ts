@@ -13,8 +13,8 @@ export interface InstanceSettings {
   pullRepository(repository: string): string;
   /** Port of the host that an instance holds. */
   hostPort(instance: string): number;
-  /** Host that an instance was given; undefined: this machine. */
-  placeOf?(instance: string): { host: string; address: string } | undefined;
+  /** Host that an instance was given, or only its address where the engine may move it; undefined: this machine. */
+  placeOf?(instance: string): { host?: string; address: string } | undefined;
 }
 
 /** How many instances of each process are wanted: the operator's word, else the manifest's. */
@@ -70,7 +70,7 @@ export function planInstance(
     secrets: release.config,
     memoryBytes: process.memoryBytes,
     port,
-    ...(place && { host: place.host }),
+    ...(place?.host !== undefined && { host: place.host }),
     ...(release.hosts.length > 0 && { hosts: release.hosts }),
     volumes: Object.fromEntries(
       Object.entries(process.volumes).map(([volume, path]) => [volumeName(release.app, volume), path]),

@@ -1,6 +1,6 @@
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
-import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
+import { type InstanceSpec, isInstance, type RunningInstance } from '../domain/instance.ts';
 import type { Release, ReleaseService } from '../domain/release.ts';
 import type { Route, Router, RouteSync, WantedRoutes } from '../router/router.ts';
 import type { Target } from '../run/target.ts';
@@ -91,6 +91,8 @@ export class Rollouts {
       const specOf = (service: ReleaseService) => this.#releaseSpec(release, service);
       await runReleaseCommands(target, release, specOf, progress, signal);
       await this.#startHealthy(target, specs, progress, signal);
+      // Where they are is known only now.
+      if (target.schedules) specs = await this.plan(app, release);
       for (const note of await emitted) progress.line(note);
       signal.throwIfAborted();
       onTraffic();
@@ -178,7 +180,7 @@ export class Rollouts {
       await this.removeOthers(app, [], progress);
       return;
     }
-    const specs = await this.plan(app, release, formation, { moving: true });
+    let specs = await this.plan(app, release, formation, { moving: true });
     await this.#parts.emitUnits(release, specs);
     const there = await target.list(app.name);
     await this.#startHealthy(
@@ -187,6 +189,7 @@ export class Rollouts {
       progress,
       signal,
     );
+    if (target.schedules) specs = await this.plan(app, release, formation);
     await this.#switchTraffic(app, release, specs, progress);
     await this.removeOthers(app, specs, progress);
   }
@@ -232,7 +235,7 @@ export class Rollouts {
 
   /** Removes instances of the app that are not among `keep`, from every target that it ever ran on; their ports are free again. */
   async removeOthers(app: App, keep: InstanceSpec[], progress: Progress): Promise<void> {
-    const isKept = ({ name, host }: RunningInstance) => keep.some((spec) => spec.name === name && spec.host === host);
+    const isKept = (instance: RunningInstance) => keep.some((spec) => isInstance(instance, spec));
     const names = new Set(keep.map((spec) => spec.name));
     for (const name of this.#parts.store.releases.targets(app.id)) {
       const target = this.#parts.target(name);
@@ -353,7 +356,8 @@ export class Rollouts {
   /** Points the app's address at the instances. */
   async #switchTraffic(app: App, release: Release, specs: InstanceSpec[], progress: Progress): Promise<void> {
     const { router, addresses, store } = this.#parts;
-    const hasWeb = upstreamsOf(specs).length > 0 || app.port !== undefined;
+    const reachable = this.#reachable(release, specs);
+    const hasWeb = upstreamsOf(reachable).length > 0 || app.port !== undefined;
     if (!hasWeb) return;
     if (!router) {
       progress.line('No router is configured: the address changes with every release.');
@@ -361,10 +365,16 @@ export class Rollouts {
     }
     const port = await addresses.ensureAppPort(app);
     const current = store.apps.findById(app.id)!;
-    const route = routeOf(current, release, specs, { hosts: addresses.hosts(current, release), port });
+    const route = routeOf(current, release, reachable, { hosts: addresses.hosts(current, release), port });
     const away = await router.setRoute(route);
     if (route.upstreams.length > 0) progress.line(`Traffic goes to ${specs[0]!.app} v${specs[0]!.release}`);
     for (const each of away) progress.line(`The router ${each} does not answer; it gets the route once it does.`);
+  }
+
+  /** Those that can be reached: an instance that its engine has not placed yet has no address. */
+  #reachable(release: Release, specs: InstanceSpec[]): InstanceSpec[] {
+    if (!this.#parts.target(release.target).schedules) return specs;
+    return specs.filter((spec) => spec.port?.address !== undefined);
   }
 
   /**
@@ -427,8 +437,8 @@ function upstreamsOfRunning(instances: RunningInstance[]): string[] {
 }
 
 /** Runs, and where the traffic will look for it. */
-function isUp({ name, state, hostPort, host }: RunningInstance, spec: InstanceSpec): boolean {
-  return name === spec.name && state === 'running' && hostPort === spec.port?.host && host === spec.host;
+function isUp(instance: RunningInstance, spec: InstanceSpec): boolean {
+  return isInstance(instance, spec) && instance.state === 'running' && instance.hostPort === spec.port?.host;
 }
 
 function whyNothingRuns(app: App): string {

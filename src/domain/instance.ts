@@ -52,6 +52,8 @@ export interface RunningInstance {
   host?: string | undefined;
   /** IP address of the host; undefined: `127.0.0.1`. */
   hostAddress?: string | undefined;
+  /** What its engine says keeps it from running, as it goes after its name: `waits for a node: no suitable node`. */
+  problem?: string | undefined;
   /** When it last exited, where the engine knows. */
   exitedAt?: number | undefined;
   /** true where the kernel killed it for using more than its memory limit. */
@@ -60,6 +62,11 @@ export interface RunningInstance {
   address?: string | undefined;
   /** argv of the image's HEALTHCHECK, where it has one that may be run by others too. */
   healthCommand?: string[] | undefined;
+}
+
+/** Whether what was found is the instance that is meant: the name says so, and the host where it must be a certain one. */
+export function isInstance(found: RunningInstance, spec: Pick<InstanceSpec, 'name' | 'host'>): boolean {
+  return found.name === spec.name && (spec.host === undefined || spec.host === found.host);
 }
 
 /** The name of an instance's unit and container; unique on a host. */

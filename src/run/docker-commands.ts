@@ -23,11 +23,21 @@ export async function execInside(
   streams: ExecStreams,
 ): Promise<number> {
   const { Id: id } = await containers.get(instance);
+  return await execInContainer(containers.docker, { id, name: instance }, command, streams);
+}
+
+/** The same in a container by id. @param container.name for people */
+export async function execInContainer(
+  docker: Docker,
+  { id, name: instance }: { id: string; name: string },
+  command: string[],
+  streams: ExecStreams,
+): Promise<number> {
   const stdin = streams.stdin !== undefined;
   let exec: Docker.Exec | undefined;
   try {
     if (streams.signal.aborted) throw canceled(streams.signal);
-    exec = await containers.docker.getContainer(id).exec({
+    exec = await docker.getContainer(id).exec({
       Cmd: command,
       AttachStdin: stdin,
       AttachStdout: true,

@@ -20,10 +20,10 @@ export const LABEL = {
  * bind port 80. Of Docker's defaults this leaves out raw sockets, device nodes, chroot, file capabilities,
  * audit writes and the capabilities of other processes.
  */
-const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'KILL', 'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
+export const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'KILL', 'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
 /** Threads count too: a large JVM has a few hundred. */
-const PIDS_LIMIT = 2048;
-const LOG_CONFIG = { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } };
+export const PIDS_LIMIT = 2048;
+export const LOG_CONFIG = { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } };
 
 /** Volume names as the engine has them: always with our prefix, so that `docker volume ls` tells whose they are. */
 export function engineVolumeName(volume: string): string {

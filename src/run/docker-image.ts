@@ -97,14 +97,19 @@ function pullError(error: unknown, reference: string): DinpError {
   const wrapped = engineError(error, 'start-failed', `pull ${reference}`);
   if (wrapped.code === 'unavailable') return wrapped;
   const text = wrapped.message;
-  const hint = /unauthorized|denied|authentication|no basic auth/i.test(text)
-    ? 'The registry refused the login: check the credentials of this registry in the configuration.'
-    : /manifest unknown|not found/i.test(text)
-      ? 'The image is no longer in the registry: deploy the commit again.'
-      : /connection refused|no such host|i\/o timeout|dial tcp/i.test(text)
-        ? 'The engine cannot reach the registry: is it running, and is its address right as seen from there?'
-        : undefined;
+  const hint = pullHint(text);
   return new DinpError('start-failed', text, { ...(hint === undefined ? {} : { hint }), cause: error });
+}
+
+/** What to do about an image that an engine could not pull, by what it said; undefined where that tells nothing. */
+export function pullHint(text: string): string | undefined {
+  if (/unauthorized|denied|authentication|no basic auth/i.test(text))
+    return 'The registry refused the login: check the credentials of this registry in the configuration.';
+  if (/manifest unknown|not found/i.test(text))
+    return 'The image is no longer in the registry: deploy the commit again.';
+  if (/connection refused|no such host|i\/o timeout|dial tcp/i.test(text))
+    return 'The engine cannot reach the registry: is it running, and is its address right as seen from there?';
+  return undefined;
 }
 
 /** Parses one JSON value a line; a line that a chunk's border cuts is put together. */

@@ -13,8 +13,8 @@ const MAX_FRAME = 4 * 1024 * 1024;
 
 /**
  * Splits the engine's multiplexed stream into frames: a header of 8 bytes (stream number, three zeros, length as
- * big-endian 32 bits) before each (Docker Engine API, "Attach to a container").
- * A frame that the end of the stream cuts off is given as far as it came.
+ * big-endian 32 bits) before each (Docker Engine API, "Attach to a container"). What the engine itself has to say in
+ * the middle of it (stream 3) is given as standard error. A frame that the end of the stream cuts off is given as far as it came.
  */
 export async function* frames(source: AsyncIterable<Buffer>): AsyncGenerator<Frame> {
   let parts: Buffer[] = [];
@@ -45,12 +45,12 @@ export async function* frames(source: AsyncIterable<Buffer>): AsyncGenerator<Fra
 
 function frameLength(buffer: Buffer): number {
   const length = buffer.readUInt32BE(4);
-  if (buffer[0]! > 2 || length > MAX_FRAME) throw new Error('The Docker Engine sent output that is not multiplexed.');
+  if (buffer[0]! > 3 || length > MAX_FRAME) throw new Error('The Docker Engine sent output that is not multiplexed.');
   return length;
 }
 
 function frameOf(buffer: Buffer, length: number): Frame {
-  return { stream: buffer[0] === 2 ? 'stderr' : 'stdout', data: buffer.subarray(HEADER, HEADER + length) };
+  return { stream: buffer[0]! >= 2 ? 'stderr' : 'stdout', data: buffer.subarray(HEADER, HEADER + length) };
 }
 
 /**

@@ -102,6 +102,8 @@ class HealthWait {
     const { startedAt, exitedAt, exitCode } = instance;
     const known = isDown && startedAt !== undefined && exitedAt !== undefined && exitedAt >= startedAt;
     const after = seconds(known ? exitedAt - startedAt : this.#elapsed());
+    if (isDown && instance.problem !== undefined)
+      throw await this.#failure(`could not start: ${instance.problem}`, instance);
     if (instance.outOfMemory) throw await this.#failure(`was killed after ${after}: out of memory`, instance);
     const status = exitCode === undefined ? '' : ` with status ${exitCode}`;
     throw await this.#failure(`exited${status} after ${after}`, instance);
@@ -110,12 +112,17 @@ class HealthWait {
   /** The proof that it is healthy, or undefined with `#problem` set. */
   async #check(instance: RunningInstance): Promise<string | undefined> {
     const { health, port } = this.#spec;
+    if (instance.state === 'starting' && instance.problem !== undefined) {
+      this.#problem = instance.problem;
+      return undefined;
+    }
     switch (health.kind) {
       case 'http':
         return await this.#checkHttp(instance);
       case 'tcp':
         return await this.#checkTcp(instance);
       case 'command':
+        if (this.#target.runsHealthCommands) return this.#checkByEngine(instance);
         return await this.#checkCommand(['sh', '-c', health.command ?? 'true'], 'passes its health command');
       default:
         if (instance.healthy !== undefined || instance.state === 'starting') return await this.#checkImage(instance);
@@ -161,7 +168,8 @@ class HealthWait {
       if (direct.kind !== 'unreachable') return direct;
       this.#onlyPublished = true;
     }
-    const published = await probe({ host: port.address ?? '127.0.0.1', port: port.host }, false);
+    const host = instance.hostAddress ?? port.address ?? '127.0.0.1';
+    const published = await probe({ host, port: port.host }, false);
     return published.kind === 'unreachable' ? { kind: 'unhealthy', problem: 'did not accept connections' } : published;
   }
 
@@ -180,6 +188,12 @@ class HealthWait {
     if (instance.healthCommand !== undefined)
       return await this.#checkCommand(instance.healthCommand, 'passes its HEALTHCHECK');
     this.#problem = 'did not pass its HEALTHCHECK';
+    return undefined;
+  }
+
+  #checkByEngine({ state }: RunningInstance): string | undefined {
+    if (state === 'running') return 'passes its health command';
+    this.#problem = 'did not pass its health command';
     return undefined;
   }
 

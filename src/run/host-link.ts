@@ -74,6 +74,11 @@ export class HostLink {
     return await this.#doorPort;
   }
 
+  /** Connects to a unix socket of the host. @throws DinpError unavailable, denied */
+  async openSocket(path: string): Promise<Duplex> {
+    return await this.#sessions.openSocket(path);
+  }
+
   close(): void {
     this.#sessions.close();
   }

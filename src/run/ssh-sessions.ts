@@ -64,6 +64,25 @@ export class SshSessions {
   }
 
   /**
+   * Connects to a unix socket there (OpenSSH's PROTOCOL, 2.4); takes no session.
+   * @throws DinpError unavailable, denied
+   */
+  async openSocket(path: string): Promise<ClientChannel> {
+    const { client } = this.#connections[0] ?? (await this.#connect());
+    return await new Promise((resolve, reject) => {
+      client.openssh_forwardOutStreamLocal(path, (cause, channel) => {
+        if (cause === undefined) return resolve(channel);
+        reject(
+          new DinpError('unavailable', `${path} of ${this.#login.name} cannot be reached: ${cause.message}.`, {
+            cause,
+            hint: 'Does its engine run, and does its sshd allow AllowStreamLocalForwarding yes or local?',
+          }),
+        );
+      });
+    });
+  }
+
+  /**
    * Keeps a connection open from now on.
    * @param onOpen called with it each time that it was opened, before anything else uses it; must not throw
    * @throws DinpError unavailable, denied: it is tried again all the same

@@ -38,6 +38,10 @@ export interface Target {
   readonly name: string;
   /** false for `emit`: there is nothing to start, check or route. */
   readonly runs: boolean;
+  /** true: the engine itself decides where instances are, and moves them. One that has no place yet cannot be reached. */
+  readonly schedules?: boolean;
+  /** true: the engine runs health commands, and one that has passed makes an instance `running`. */
+  readonly runsHealthCommands?: boolean;
   /**
    * Makes the image present and starts one instance beside whatever runs; returns once the engine has accepted it,
    * not once it is healthy. The same instance that already runs is left as it is; one that has only its name is replaced.
@@ -54,8 +58,11 @@ export interface Target {
    * cannot stay where they are. @throws DinpError unavailable
    */
   place?(specs: InstanceSpec[], options: { moving: boolean }): Promise<void>;
-  /** Where an instance should be; undefined for this machine. */
-  placeOf?(instance: string): { host: string; address: string } | undefined;
+  /**
+   * Where an instance should be; undefined for this machine. Without `host` where the engine itself decides that: then it
+   * is where it was when it was last looked for, by `place`, `list` or `find`.
+   */
+  placeOf?(instance: string): { host?: string; address: string } | undefined;
   /** What of this server's instances is really there, of one app or of all. @throws DinpError unavailable, never an empty list for an engine that does not answer */
   list(app?: string): Promise<RunningInstance[]>;
   /** One instance as `list` gives it, where the engine can say that cheaper than by listing. */

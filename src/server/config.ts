@@ -40,6 +40,17 @@ const admins = z.preprocess(
 const certificate = z.strictObject({ cert: z.string(), key: z.string() });
 const listenAddress = (example: string) =>
   z.string().refine((text) => parseListen(text) !== undefined, `must be a host and a port such as ${example}`);
+const managers = z.preprocess(
+  (value) => (typeof value === 'string' ? value.split(',').filter((entry) => entry !== '') : value),
+  z.array(
+    z
+      .string()
+      .regex(
+        /^(unix:\/\/\/\S+|[a-z0-9]+(?:[.-][a-z0-9]+)*)$/,
+        'must be the name of a host (dinp hosts list) or unix:///PATH',
+      ),
+  ),
+);
 const flag = z.preprocess((value) => (value === 'true' ? true : value === 'false' ? false : value), z.boolean());
 const count = z.coerce.number().int().min(0).max(1_000_000);
 const auth = z.strictObject({ username: z.string(), password: z.string() });
@@ -56,10 +67,10 @@ const schema = z.strictObject({
     .optional()
     .describe('every app gets http://APP.DOMAIN; "localhost" works at once on your own machine'),
   target: z
-    .enum(['docker', 'systemd', 'quadlet', 'hosts', 'emit'])
+    .enum(['docker', 'systemd', 'quadlet', 'hosts', 'swarm', 'emit'])
     .default('docker')
     .describe(
-      'what keeps instances running: docker, systemd, quadlet (Podman), hosts (over SSH) or emit (unit files only)',
+      'what keeps instances running: docker, systemd, quadlet (Podman), hosts (over SSH), swarm or emit (unit files only)',
     ),
   ssh: z
     .strictObject({
@@ -87,6 +98,13 @@ const schema = z.strictObject({
   docker: z
     .strictObject({
       socket: z.string().default('/var/run/docker.sock').describe('unix socket of the Docker Engine'),
+    })
+    .prefault({}),
+  swarm: z
+    .strictObject({
+      managers: managers
+        .default([])
+        .describe('managers of the target swarm: names of hosts, or unix:///PATH; docker.socket where none is named'),
     })
     .prefault({}),
   registry: z
@@ -134,7 +152,9 @@ const schema = z.strictObject({
   ports: z
     .strictObject({
       apps: portRange.default('21000-21999').describe('stable ports, one an app'),
-      instances: portRange.default('22000-24999').describe('ports of instances, on 127.0.0.1'),
+      instances: portRange
+        .default('22000-24999')
+        .describe('ports of instances, on 127.0.0.1 (of a swarm: on all addresses of their node)'),
     })
     .prefault({}),
   builds: z

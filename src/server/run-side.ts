@@ -21,6 +21,7 @@ import { adminAddresses, parsePortRange, type ServerConfig } from './config.ts';
 import type { dataPaths } from './data-folder.ts';
 import { findProgram } from './find-program.ts';
 import { readTls } from './read-tls.ts';
+import { createSwarmTarget } from './swarm-side.ts';
 import { createUnits, hostUnits } from './unit-side.ts';
 
 /** Folder of config values on hosts, which only root may read. */
@@ -59,6 +60,7 @@ export function createRunSide(parts: {
 }
 
 function createTargets(parts: {
+  config: ServerConfig;
   docker: Docker;
   serverId: string;
   registries: Registries;
@@ -69,7 +71,7 @@ function createTargets(parts: {
   host: LocalHost;
   paths: ReturnType<typeof dataPaths>;
 }): Map<string, Target> {
-  const { docker, serverId, registries, store, hosts, runUnits, quadlets, host, paths } = parts;
+  const { config, docker, serverId, registries, store, hosts, runUnits, quadlets, host, paths } = parts;
   const findLogin = (repository: string) => registries.credentialsFor(repository.split('/')[0]!);
   const all: Target[] = [
     new DockerTarget(docker, { serverId, findLogin }),
@@ -103,6 +105,7 @@ function createTargets(parts: {
           verify: (files) => verifyUnits(files, machine),
         }),
     }),
+    createSwarmTarget({ config, docker, serverId, registries, hosts }),
     new EmitTarget(paths.units),
   ];
   return new Map(all.map((target) => [target.name, target]));

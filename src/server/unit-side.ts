@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { InstanceSpec } from '../domain/instance.ts';
 import type { UnitFile, UnitRenderer } from '../domain/unit-file.ts';
 import type { LocalHost } from '../run/local-host.ts';
+import { renderServices } from '../run/swarm-service.ts';
 import { QuadletUnits } from '../unit/quadlet.ts';
 import { RunUnits } from '../unit/run-unit.ts';
 import { verifyQuadlets, verifyUnits } from '../unit/verify.ts';
@@ -28,6 +29,11 @@ export function createUnits(parts: { serverId: string; host: LocalHost; paths: R
       quadlet: {
         ...instanceRenderer(quadlets, (specs) => quadlets.render(specs)),
         verify: (files) => verifyQuadlets(files, host),
+      },
+      swarm: {
+        render: async (_release, specs) => renderServices(specs, serverId, { values: false }),
+        // They are within the services, as the engine's API takes them.
+        secretFiles: (_release, specs) => renderServices(specs, serverId, { values: true }),
       },
     },
     paths.units,

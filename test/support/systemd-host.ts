@@ -72,20 +72,44 @@ export class SystemdMachine implements AsyncDisposable {
   readonly name: string;
   readonly host: Host;
   readonly #kind: MachineKind;
+  readonly #network: string;
 
-  private constructor(name: string, kind: MachineKind) {
+  private constructor(name: string, kind: MachineKind, network: string) {
     this.name = name;
     this.#kind = kind;
+    this.#network = network;
     this.host = new DockerExecHost(name);
   }
 
   /** Boots one, on a network of its own. The image is made at the first time (about a minute) and kept. */
   static async boot(kind = DOCKER_MACHINE): Promise<SystemdMachine> {
-    const image = await ensureImage(kind);
-    const machine = new SystemdMachine(`t-host-${randomBytes(4).toString('hex')}`, kind);
+    const name = newName();
+    await docker(['network', 'create', name]);
+    return await SystemdMachine.#boot(name, { kind, network: name, hostname: 'h1' });
+  }
+
+  /** Boots several that reach each other, on one network, with these host names. */
+  static async bootTogether(hostnames: string[]): Promise<SystemdMachine[]> {
+    const network = newName();
+    await docker(['network', 'create', network]);
+    const booting = await Promise.allSettled(
+      hostnames.map((hostname) => SystemdMachine.#boot(newName(), { kind: DOCKER_MACHINE, network, hostname })),
+    );
+    const machines = booting.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    const failed = booting.find((each) => each.status === 'rejected');
+    if (failed === undefined) return machines;
+    for (const machine of machines) await machine[Symbol.asyncDispose]();
+    throw failed.reason;
+  }
+
+  static async #boot(
+    name: string,
+    { kind, network, hostname }: { kind: MachineKind; network: string; hostname: string },
+  ): Promise<SystemdMachine> {
+    const machine = new SystemdMachine(name, kind, network);
     try {
-      await docker(['network', 'create', machine.name]);
-      const names = ['--name', machine.name, '--hostname', 'h1', '--network', machine.name];
+      const image = await ensureImage(kind);
+      const names = ['--name', name, '--hostname', hostname, '--network', network];
       await docker(['run', '-d', ...names, ...RUN_FLAGS, image]);
       await machine.#booted();
       return machine;
@@ -155,7 +179,8 @@ export class SystemdMachine implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await local.run(['docker', 'rm', '-f', '-v', this.name]);
-    await local.run(['docker', 'network', 'rm', this.name]);
+    // Where others are still on it this does nothing: the last one removes it.
+    await local.run(['docker', 'network', 'rm', this.#network]);
   }
 
   async #booted(): Promise<void> {
@@ -204,6 +229,10 @@ export class DockerExecHost implements Host {
   #exec(argv: string[], stdin: boolean): string[] {
     return ['docker', 'exec', ...(stdin ? ['-i'] : []), this.name, ...argv];
   }
+}
+
+function newName(): string {
+  return `t-host-${randomBytes(4).toString('hex')}`;
 }
 
 async function docker(args: string[], timeoutMs = 120_000): Promise<string> {
