@@ -170,7 +170,7 @@ async function drain(call: Call, name: string): Promise<number> {
   }
   const names = left.map(({ instance }) => `  ${instance}\n`).join('');
   await call.out.stderr(
-    `${host.name} gets nothing new, but these had to stay (a volume of theirs is there, or no other host may have them):\n${names}`,
+    `${host.name} gets nothing new, but these had to stay (a volume of theirs is there, or no other host could have them):\n${names}`,
   );
   return 1;
 }

@@ -42,13 +42,18 @@ function view(status: InstanceStatus): object {
     release: status.release,
     state: real?.state ?? 'missing',
     desired: status.desired,
-    host: status.real?.host ?? null,
+    host: hostOf(status) ?? null,
     healthy: real?.healthy ?? null,
     exitCode: real?.exitCode ?? null,
     restarts: real?.restarts ?? null,
     port: real?.hostPort ?? null,
     startedAt: iso(real?.startedAt),
   };
+}
+
+/** Where it is, or else should be. */
+function hostOf({ host, real }: InstanceStatus): string | undefined {
+  return real?.host ?? host;
 }
 
 function stateOf(status: InstanceStatus): string {
@@ -76,13 +81,16 @@ async function ps(call: Call, name: string, options: { json?: boolean }): Promis
       : app.stopped
         ? `${app.name} is stopped. Start it:\n  ${call.program} start ${app.name}`
         : `Nothing of ${app.name} should run: all its processes are scaled to 0.\n  ${call.program} scale ${app.name} web=1`;
-  await printRows(call, target.runs ? await call.operations.instances(app) : [], {
+  const instances = target.runs ? await call.operations.instances(app) : [];
+  const hasHosts = instances.some((status) => hostOf(status) !== undefined);
+  await printRows(call, instances, {
     json: options.json,
     view,
     columns: [
       { title: 'INSTANCE', value: (status) => `${status.process}.${status.index}` },
       { title: 'RELEASE', value: (status) => `v${status.release}`, right: true },
       { title: 'STATE', value: stateOf },
+      ...(hasHosts ? [{ title: 'HOST', value: (status: InstanceStatus) => hostOf(status) ?? '-' }] : []),
       { title: 'UP', value: upSince, right: true },
       { title: 'RESTARTS', value: (status) => String(status.real?.restarts ?? '-'), right: true },
       { title: 'PORT', value: (status) => String(status.real?.hostPort ?? '-'), right: true },

@@ -80,18 +80,35 @@ export class Addresses {
   /** Gives the app its stable port, once and for good. @throws DinpError unavailable when the range is used up */
   async ensureAppPort(app: App): Promise<number> {
     if (app.port !== undefined) return app.port;
-    const taken = new Set(this.#store.apps.list().map((other) => other.port));
-    const port = await freePort(this.#settings.appPorts, taken, 'ports.apps');
-    this.#store.apps.setPort(app.id, port);
-    return port;
+    return await takePort(this.#settings.appPorts, 'ports.apps', canListen, (port) => {
+      if (this.#store.apps.list().some((other) => other.port === port)) return false;
+      this.#store.apps.setPort(app.id, port);
+      return true;
+    });
   }
 
-  /** Gives each instance a port of the host that nothing else listens on; those that have one keep it. */
-  async ensureInstancePorts(app: App, instances: string[]): Promise<void> {
+  /**
+   * Gives each instance a port that nothing else has; those that have one keep it, but for one that somebody has on
+   * the host that the instance was given now.
+   * @param held ports that are in use there, for instances that were given another machine than this one
+   */
+  async ensureInstancePorts(
+    app: App,
+    instances: string[],
+    held: ReadonlyMap<string, ReadonlySet<number>> = new Map(),
+  ): Promise<void> {
+    const { ports } = this.#store;
     for (const instance of instances) {
-      if (this.#store.ports.find(instance) !== undefined) continue;
-      const port = await freePort(this.#settings.instancePorts, this.#store.ports.taken(), 'ports.instances');
-      this.#store.ports.take(app.id, instance, port);
+      const there = held.get(instance);
+      const before = ports.find(instance);
+      if (before !== undefined && !there?.has(before)) continue;
+      const isFree = (port: number) => (there === undefined ? canListen(port) : !there.has(port));
+      await takePort(this.#settings.instancePorts, 'ports.instances', isFree, (port) => {
+        if (ports.taken().has(port)) return false;
+        ports.release([instance]);
+        ports.take(app.id, instance, port);
+        return true;
+      });
     }
   }
 
@@ -101,13 +118,15 @@ export class Addresses {
   }
 }
 
-async function freePort(
+/** The first port that `isFree` and that `take` could record: another app may be faster while one is looked at. */
+async function takePort(
   [low, high]: [number, number],
-  taken: Set<number | undefined>,
   setting: string,
+  isFree: (port: number) => boolean | Promise<boolean>,
+  take: (port: number) => boolean,
 ): Promise<number> {
   for (let port = low; port <= high; port++) {
-    if (!taken.has(port) && (await canListen(port))) return port;
+    if ((await isFree(port)) && take(port)) return port;
   }
   throw new DinpError('unavailable', `all ports from ${low} to ${high} are in use.`, {
     hint: `Widen ${setting} in the config and restart the server.`,

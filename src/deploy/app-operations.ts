@@ -194,6 +194,7 @@ export class AppOperations implements Operations {
       process: spec.process,
       index: spec.index,
       release: spec.release,
+      host: spec.host,
       real: real.find((instance) => isInstance(instance, spec)),
       desired: true,
     }));

@@ -7,6 +7,8 @@ export interface Candidate {
   host: RunHost;
   /** Bytes; lessened here by what was given away. */
   memoryAvailable: number;
+  /** TCP ports that something there has. */
+  ports: ReadonlySet<number>;
   /** Instances that it was given, by process and release: `blog web 3`. */
   instances: Map<string, number>;
 }
@@ -21,14 +23,20 @@ export function mayRunOn(host: RunHost, wishes: readonly string[]): boolean {
 }
 
 /**
- * The host for one more instance: that with the fewest of the same process and release, so that the loss of one takes
- * the least; of those the one with the most free memory. The candidate is told of its new instance.
+ * The host for one more instance: of those whose free memory holds it (of all, where none does) that with the fewest of
+ * the same process and release, so that the loss of one takes the least; of those the one with the most free memory. The
+ * candidate is told of its new instance.
  */
 export function chooseHost(spec: InstanceSpec, candidates: readonly Candidate[]): RunHost {
   const kind = kindOf(spec);
   const count = ({ instances }: Candidate) => instances.get(kind) ?? 0;
+  const lacks = ({ memoryAvailable }: Candidate) => Number(memoryAvailable < spec.memoryBytes);
   const [best] = [...candidates].sort(
-    (a, b) => count(a) - count(b) || b.memoryAvailable - a.memoryAvailable || (a.host.name < b.host.name ? -1 : 1),
+    (a, b) =>
+      lacks(a) - lacks(b) ||
+      count(a) - count(b) ||
+      b.memoryAvailable - a.memoryAvailable ||
+      (a.host.name < b.host.name ? -1 : 1),
   );
   if (best === undefined) throw new DinpError('unavailable', 'no host answers.');
   best.instances.set(kind, count(best) + 1);

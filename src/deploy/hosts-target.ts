@@ -4,7 +4,7 @@ import type { RunHost } from '../domain/run-host.ts';
 import type { Host } from '../run/host.ts';
 import { readHostFacts } from '../run/host-facts.ts';
 import type { HostLink } from '../run/host-link.ts';
-import type { ExecStreams, Listener, LogLine, LogOptions, Target } from '../run/target.ts';
+import type { ExecStreams, Listener, LogLine, LogOptions, PlaceOptions, Target } from '../run/target.ts';
 import type { Placement, Placements } from '../store/placements.ts';
 import { type Candidate, chooseHost, kindOf, mayRunOn } from './choose-host.ts';
 import type { Hosts } from './hosts.ts';
@@ -12,9 +12,14 @@ import type { Hosts } from './hosts.ts';
 export interface HostsTargetParts {
   hosts: Hosts;
   placements: Placements;
+  /** The port of its host that an instance holds. */
+  portOf(instance: string): number | undefined;
   /** Runs units on one host. */
   systemd(host: RunHost, machine: Host): Target;
 }
+
+/** A host that could not be reached is asked again for a new instance after so long. */
+const RETRY_MS = 3_000;
 
 /** A named instance, where it was found. */
 interface Named {
@@ -42,11 +47,12 @@ export class HostsTarget implements Target {
    * answer. An instance with a volume stays where the volume's data is.
    * @throws DinpError unavailable where no allowed host answers
    */
-  async place(specs: InstanceSpec[], { moving }: { moving: boolean }): Promise<void> {
+  async place(specs: InstanceSpec[], options: PlaceOptions): Promise<Map<string, ReadonlySet<number>>> {
     const { placements } = this.#parts;
+    const given = new Map<string, ReadonlySet<number>>();
     const homeless = specs.filter((spec) => placements.find(spec.name) === undefined);
-    const settled = moving ? specs.filter((spec) => !homeless.includes(spec)) : [];
-    if (homeless.length === 0 && settled.length === 0) return;
+    const settled = options.moving ? specs.filter((spec) => !homeless.includes(spec)) : [];
+    if (homeless.length === 0 && settled.length === 0) return given;
     const { candidates, problems } = await this.#candidates(specs[0]!.hosts ?? []);
     const leaving = settled.filter((spec) => {
       const placed = placements.find(spec.name)!;
@@ -54,8 +60,14 @@ export class HostsTarget implements Target {
     });
     // Where nobody answers, those that have a host keep it.
     if (homeless.length > 0 && candidates.length === 0) throw noHost(specs[0]!, problems);
-    if (candidates.length === 0) return;
-    for (const spec of [...homeless, ...leaving]) this.#put(spec, this.#pinned(spec) ?? chooseHost(spec, candidates));
+    if (candidates.length === 0 || homeless.length + leaving.length === 0) return given;
+    for (const problem of problems) options.onProgress(`${problem} Other hosts take its part.`);
+    for (const spec of [...homeless, ...leaving]) {
+      const host = this.#pinned(spec) ?? chooseHost(spec, candidates);
+      this.#put(spec, host);
+      given.set(spec.name, candidates.find((candidate) => candidate.host.id === host.id)?.ports ?? new Set());
+    }
+    return given;
   }
 
   /** Where an instance should be; undefined before it was placed. */
@@ -64,9 +76,24 @@ export class HostsTarget implements Target {
     return host && { host: host.name, address: host.address };
   }
 
+  async moveBack(instances: Named[]): Promise<void> {
+    const { placements } = this.#parts;
+    for (const { name, stopMs } of instances) {
+      const places = placements.ofInstance(name);
+      const now = places.find(({ wanted }) => wanted);
+      const before = places.find(({ wanted, removing }) => !wanted && !removing);
+      if (now === undefined || before === undefined) continue;
+      placements.put(before);
+      await this.remove([{ name, stopMs, host: this.#nameOf(now.hostId) }]);
+    }
+  }
+
+  forgetPlaces(app: string, keep: string[]): void {
+    this.#parts.placements.forget(app, keep);
+  }
+
   async start(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void> {
-    if (this.#hostOf(spec.name) === undefined) await this.place([spec], { moving: false });
-    const host = this.#hostOf(spec.name)!;
+    const host = this.#needHost(spec.name);
     await this.#removeLeft(host);
     const image = await this.#parts.hosts.imageOn(host, spec.image);
     await this.#on(host).start({ ...spec, image }, options);
@@ -106,7 +133,7 @@ export class HostsTarget implements Target {
           const placed = this.#parts.placements.onHost(host.id);
           return placed
             .filter((each) => !each.removing && (app === undefined || each.app === app))
-            .map((each) => unreachable(host, each));
+            .map((each) => unreachable(host, each, this.#parts.portOf(each.instance)));
         }
       }),
     );
@@ -134,7 +161,14 @@ export class HostsTarget implements Target {
       const key = [...groups.keys()].find(({ id }) => id === host.id) ?? host;
       groups.set(key, [...(groups.get(key) ?? []), instance]);
     }
-    yield* merged([...groups].map(([host, names]) => this.#logsOn(host, names, options)));
+    const stop = new AbortController();
+    const signal = AbortSignal.any([options.signal, stop.signal]);
+    const sources = [...groups].map(([host, names]) => this.#logsOn(host, names, { ...options, signal }));
+    try {
+      yield* options.follow ? asTheyCome(sources) : inOrderOfTime(sources);
+    } finally {
+      stop.abort();
+    }
   }
 
   async exec(instance: string, command: string[], streams: ExecStreams): Promise<number> {
@@ -179,12 +213,17 @@ export class HostsTarget implements Target {
     const asked = await Promise.all(
       allowed.map(async (host): Promise<Candidate | undefined> => {
         try {
-          const { memoryAvailable } = await readHostFacts(hosts.link(host).host);
+          const link = hosts.link(host);
+          // One that is back shall not be left out because it was away a moment ago.
+          link.hurry(RETRY_MS);
+          const { engine, memoryAvailable, ports } = await readHostFacts(link.host);
+          if (engine === undefined)
+            throw new DinpError('unavailable', `the Docker Engine of ${host.name} does not answer.`);
           const instances = new Map<string, number>();
           for (const each of placements.onHost(host.id)) {
             if (each.wanted && !each.removing) instances.set(kindOf(each), (instances.get(kindOf(each)) ?? 0) + 1);
           }
-          return { host, memoryAvailable, instances };
+          return { host, memoryAvailable, ports, instances };
         } catch (error) {
           if (!isAway(error)) throw error;
           problems.push(error.message);
@@ -208,8 +247,8 @@ export class HostsTarget implements Target {
 
   #put(spec: InstanceSpec, host: RunHost): void {
     const { placements } = this.#parts;
-    const { name: instance, app, release, process, index, port } = spec;
-    placements.put({ instance, hostId: host.id, app, release, process, index, hostPort: port?.host });
+    const { name: instance, app, release, process, index } = spec;
+    placements.put({ instance, hostId: host.id, app, release, process, index });
     for (const volume of Object.keys(spec.volumes)) placements.putVolume(volume, host.id);
   }
 
@@ -233,6 +272,10 @@ export class HostsTarget implements Target {
     return placed && this.#parts.hosts.list().find(({ id }) => id === placed.hostId);
   }
 
+  #nameOf(hostId: number): string | undefined {
+    return this.#parts.hosts.list().find(({ id }) => id === hostId)?.name;
+  }
+
   #needHost(instance: string): RunHost {
     const host = this.#hostOf(instance);
     if (host !== undefined) return host;
@@ -252,7 +295,8 @@ function seenFrom(host: RunHost, instance: RunningInstance): RunningInstance {
   return { ...instance, host: host.name, hostAddress: host.address, address: undefined };
 }
 
-function unreachable(host: RunHost, { instance, app, release, process, index, hostPort }: Placement): RunningInstance {
+function unreachable(host: RunHost, placement: Placement, hostPort: number | undefined): RunningInstance {
+  const { instance, app, release, process, index } = placement;
   return {
     ...{ name: instance, app, release, process, index, hostPort, host: host.name, hostAddress: host.address },
     ...{ state: 'unreachable', exitCode: undefined, healthy: undefined, startedAt: undefined, restarts: 0 },
@@ -281,21 +325,22 @@ async function allOf(work: Promise<unknown>[]): Promise<void> {
   if (failed !== undefined) throw failed.reason;
 }
 
-/** Lines of several hosts as they come. */
-async function* merged(sources: AsyncGenerator<LogLine>[]): AsyncGenerator<LogLine> {
+/** The last lines of several hosts: whose clocks agree, or `hosts check` says so. */
+async function* inOrderOfTime(sources: AsyncGenerator<LogLine>[]): AsyncGenerator<LogLine> {
+  const all = (await Promise.all(sources.map((source) => Array.fromAsync(source)))).flat();
+  yield* all.sort((a, b) => (a.time ?? 0) - (b.time ?? 0));
+}
+
+async function* asTheyCome(sources: AsyncGenerator<LogLine>[]): AsyncGenerator<LogLine> {
   const pull = (source: AsyncGenerator<LogLine>) => source.next().then((result) => ({ source, result }));
   const next = new Map(sources.map((source) => [source, pull(source)]));
-  try {
-    while (next.size > 0) {
-      const { source, result } = await Promise.race(next.values());
-      if (result.done) {
-        next.delete(source);
-        continue;
-      }
-      next.set(source, pull(source));
-      yield result.value;
+  while (next.size > 0) {
+    const { source, result } = await Promise.race(next.values());
+    if (result.done) {
+      next.delete(source);
+      continue;
     }
-  } finally {
-    for (const source of next.keys()) void source.return(undefined).catch(() => undefined);
+    next.set(source, pull(source));
+    yield result.value;
   }
 }

@@ -125,6 +125,7 @@ export class Hosts {
     let facts: HostFacts;
     const asked = Date.now();
     try {
+      this.link(host).hurry(0);
       facts = await readHostFacts(this.link(host).host);
     } catch (error) {
       if (!(error instanceof DinpError)) throw error;

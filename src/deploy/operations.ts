@@ -11,6 +11,8 @@ export interface InstanceStatus {
   process: string;
   index: number;
   release: number;
+  /** Where it is or should be; undefined: this machine. */
+  host?: string | undefined;
   /** undefined: nothing of that name is there. */
   real: RunningInstance | undefined;
   /** false: a stray that should not run. */

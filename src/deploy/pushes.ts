@@ -9,6 +9,7 @@ import type { BuildLogs } from '../store/build-log.ts';
 import type { NewBuild } from '../store/builds.ts';
 import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
+import type { InstanceStatus } from './operations.ts';
 import { type BuildQueue, describeEnd } from './queue.ts';
 import {
   deployBranchOf,
@@ -33,6 +34,8 @@ export interface PushParts {
   queue: BuildQueue;
   logs: BuildLogs;
   addresses: Addresses;
+  /** What should run of an app, and what does. @throws DinpError unavailable */
+  instances(app: App): Promise<InstanceStatus[]>;
   repositories: PushRepositories;
   /** Makes row and repository of a new app. */
   createApp(name: string): Promise<App>;
@@ -320,6 +323,7 @@ export class Pushes {
         await watcher.write(`Build #${build.number} of ${sha.slice(0, 7)} ${describeEnd(build)}.\n`);
       const live = `${sha.slice(0, 7)} is live as v${release.number}${app.stopped ? ' (stopped)' : ''}`;
       await watcher.write(`${[live, ...this.#parts.addresses.list(app, release)].join('  ')}\n`);
+      await this.#tellInstances(app, watcher);
       return 0;
     }
     if (!app.deploys) {
@@ -336,6 +340,26 @@ export class Pushes {
     await watcher.write(`${tip}\n${live}\nTo deploy ${sha.slice(0, 7)} again:\n\n    ${again}\n\n`);
     return 1;
   }
+
+  /** Where each instance of an app is, for people and programs that go past the router. */
+  async #tellInstances(app: App, watcher: Watcher): Promise<void> {
+    try {
+      const lines = (await this.#parts.instances(app)).map(whereIs).filter((line) => line !== undefined);
+      if (lines.length > 0) await watcher.write(`${lines.join('\n')}\n`);
+    } catch (error) {
+      if (!(error instanceof DinpError)) throw error;
+      await watcher.write(`Its instances cannot be seen now: ${error.message}\n`);
+    }
+  }
+}
+
+/** `web.1 at 10.0.0.7:22000 on h1`; undefined for what nobody can connect to, and for what should not run. */
+function whereIs({ process, index, real, desired, ...planned }: InstanceStatus): string | undefined {
+  const host = real?.host ?? planned.host;
+  if (!desired || (real?.hostPort === undefined && host === undefined)) return undefined;
+  const at = real?.hostPort === undefined ? '' : ` at ${real.hostAddress ?? '127.0.0.1'}:${real.hostPort}`;
+  const state = real?.state ?? 'missing';
+  return `${process}.${index}${at}${host === undefined ? '' : ` on ${host}`}${state === 'running' ? '' : `, ${state}`}`;
 }
 
 function toNewBuild(app: App, build: { sha: string; ref: string; noCache: boolean; by: string }): NewBuild {

@@ -14,6 +14,8 @@ import { runReleaseCommands } from './release-command.ts';
 
 /** How long requests to instances that are about to be stopped may take to end. */
 const DRAIN_MS = 10_000;
+/** How often the instances of a host that was lost while they started are given to others. */
+const MOST_LOST_HOSTS = 2;
 const SILENT: Progress = { heading: () => undefined, line: () => undefined };
 
 export interface RolloutParts {
@@ -33,6 +35,14 @@ export interface RolloutParts {
   pullRepository(repository: string): string;
   /** Told of an app whose instances or address could not be set right: it is converged once engine and router answer. */
   tidyLater(app: App): void;
+}
+
+export interface PlanOptions {
+  /** How many of each process; as the operator and the manifest want it where not given. */
+  formation?: Record<string, number>;
+  /** Instances that cannot stay where they are get another host. */
+  moving?: boolean;
+  progress?: Progress;
 }
 
 /**
@@ -78,7 +88,7 @@ export class Rollouts {
     let specs: InstanceSpec[] = [];
     let moved = false;
     try {
-      specs = await this.plan(app, release);
+      specs = await this.plan(app, release, { progress });
       // Beside the start, which takes longer: a release whose units systemd does not like gets no traffic either.
       const emitted = this.#parts.emitUnits(release, specs);
       emitted.catch(() => undefined);
@@ -90,7 +100,7 @@ export class Rollouts {
       }
       const specOf = (service: ReleaseService) => this.#releaseSpec(release, service);
       await runReleaseCommands(target, release, specOf, progress, signal);
-      await this.#startHealthy(target, specs, progress, signal);
+      specs = await this.#startSomewhere(app, release, specs, progress, signal);
       // Where they are is known only now.
       if (target.schedules) specs = await this.plan(app, release);
       for (const note of await emitted) progress.line(note);
@@ -117,27 +127,19 @@ export class Rollouts {
     this.#parts.tidyLater(app);
   }
 
-  /**
-   * The instances a release should have now, each with its port and, of a target with several hosts, its host.
-   * @param options.moving instances that cannot stay where they are get another host
-   */
-  async plan(
-    app: App,
-    release: Release,
-    formation = formationOf(release, this.#parts.store.formation.get(app.id)),
-    options: { moving: boolean } = { moving: false },
-  ): Promise<InstanceSpec[]> {
-    const needPorts: string[] = [];
+  /** The instances a release should have now, each with its port and, of a target with several hosts, its host. */
+  async plan(app: App, release: Release, options: PlanOptions = {}): Promise<InstanceSpec[]> {
+    const { moving = false, progress = SILENT } = options;
+    const formation = options.formation ?? formationOf(release, this.#parts.store.formation.get(app.id));
     const draft = planInstances(
       release,
       formation,
       this.#settings(release, () => 0),
     );
-    for (const spec of draft) if (spec.port) needPorts.push(spec.name);
-    await this.#parts.addresses.ensureInstancePorts(app, needPorts);
-    await this.#parts
-      .target(release.target)
-      .place?.(planInstances(release, formation, this.#settings(release)), options);
+    const target = this.#parts.target(release.target);
+    const held = await target.place?.(draft, { moving, onProgress: (line) => progress.line(line) });
+    const withPort = draft.filter(({ port }) => port !== undefined).map(({ name }) => name);
+    await this.#parts.addresses.ensureInstancePorts(app, withPort, held);
     return planInstances(release, formation, this.#settings(release));
   }
 
@@ -180,16 +182,18 @@ export class Rollouts {
       await this.removeOthers(app, [], progress);
       return;
     }
-    let specs = await this.plan(app, release, formation, { moving: true });
+    let specs = await this.plan(app, release, { ...(formation && { formation }), moving: true, progress });
     await this.#parts.emitUnits(release, specs);
     const there = await target.list(app.name);
-    await this.#startHealthy(
-      target,
-      specs.filter((spec) => !there.some((instance) => isUp(instance, spec))),
-      progress,
-      signal,
-    );
-    if (target.schedules) specs = await this.plan(app, release, formation);
+    const missing = specs.filter((spec) => !there.some((instance) => isUp(instance, spec)));
+    try {
+      await this.#startHealthy(target, missing, progress, signal);
+    } catch (error) {
+      // Those that should have moved still run where they were.
+      await target.moveBack?.(missing);
+      throw error;
+    }
+    if (target.schedules) specs = await this.plan(app, release, { ...(formation && { formation }) });
     await this.#switchTraffic(app, release, specs, progress);
     await this.removeOthers(app, specs, progress);
   }
@@ -244,6 +248,7 @@ export class Rollouts {
         const others = (await target.list(app.name)).filter((instance) => !(isLive && isKept(instance)));
         const old = this.#withoutUsed(app, others, progress);
         await this.#remove(app, target, old, progress);
+        target.forgetPlaces?.(app.name, isLive ? [...names] : []);
         // One that moved to another host keeps its port there.
         this.#parts.store.ports.release(old.map(({ name }) => name).filter((name) => !(isLive && names.has(name))));
       } catch (error) {
@@ -288,9 +293,10 @@ export class Rollouts {
       : [];
     // The server may have died between the switch of the traffic and the record of it.
     if (left.length > 0) await this.#routeToLive(app);
-    await target.remove(left.map((instance) => ({ name: instance.name, stopMs: 1_000 })));
-    const planned = this.planForDisplay(release);
-    store.ports.release([...left, ...planned].map((instance) => instance.name));
+    // Those that were planned may have a host and a port though nothing of them is there.
+    const names = [...new Set([...left, ...this.planForDisplay(release)].map(({ name }) => name))];
+    if (target.runs) await target.remove(names.map((name) => ({ name, stopMs: 1_000 })));
+    store.ports.release(names);
   }
 
   async #remove(app: App, target: Target, old: RunningInstance[], progress: Progress): Promise<void> {
@@ -324,6 +330,33 @@ export class Rollouts {
     const upstreams = upstreamsOfRunning(old);
     if (upstreams.length === 0) return;
     await this.#parts.router?.drain(upstreams, { maxMs: DRAIN_MS, signal: new AbortController().signal });
+  }
+
+  /**
+   * Starts the instances of a new release. Where the connection to a host is lost meanwhile it is asked again, and where
+   * it is gone its part goes to other hosts.
+   * @returns the instances as they run now
+   */
+  async #startSomewhere(
+    app: App,
+    release: Release,
+    planned: InstanceSpec[],
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<InstanceSpec[]> {
+    const target = this.#parts.target(release.target);
+    let specs = planned;
+    for (let lost = 0; ; lost++) {
+      try {
+        await this.#startHealthy(target, specs, progress, signal);
+        return specs;
+      } catch (error) {
+        const isLost = error instanceof DinpError && error.code === 'unavailable';
+        if (!isLost || target.moveBack === undefined || lost === MOST_LOST_HOSTS || signal.aborted) throw error;
+        progress.line(error.message);
+        specs = await this.plan(app, release, { moving: true, progress });
+      }
+    }
   }
 
   async #startHealthy(target: Target, specs: InstanceSpec[], progress: Progress, signal: AbortSignal): Promise<void> {
@@ -393,8 +426,11 @@ export class Rollouts {
     try {
       store.releases.fail(release);
       if (moved) await this.#routeToLive(app);
-      await target.remove(specs.map((spec) => ({ name: spec.name, stopMs: Math.min(spec.stopMs, 5_000) })));
-      store.ports.release(specs.map((spec) => spec.name));
+      // Where not even the plan came to its end, some may have a host or a port.
+      const planned = specs.length > 0 ? specs : this.planForDisplay(release);
+      if (target.runs)
+        await target.remove(planned.map(({ name, stopMs }) => ({ name, stopMs: Math.min(stopMs, 5_000) })));
+      store.ports.release(planned.map(({ name }) => name));
     } catch (error) {
       progress.line(`What was started of v${release.number} could not be removed yet: ${(error as Error).message}`);
       this.#parts.tidyLater(app);

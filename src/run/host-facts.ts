@@ -1,5 +1,6 @@
 import { DinpError } from '../domain/errors.ts';
 import type { Host } from './host.ts';
+import { parseListeners } from './listeners.ts';
 
 /** What a machine says of itself. */
 export interface HostFacts {
@@ -23,6 +24,8 @@ export interface HostFacts {
   clock: number;
   /** Its own IPv4 addresses. */
   addresses: string[];
+  /** TCP ports on which something of it listens. */
+  ports: ReadonlySet<number>;
 }
 
 const SCRIPT = `echo "uid=$(id -u)"
@@ -35,7 +38,8 @@ root=$(timeout 10 "$docker" info -f '{{.DockerRootDir}}' 2>/dev/null)
 df -Pk "\${root:-/}" | awk 'NR==2 {print "disk=" $2 " " $4}'
 awk '/^MemTotal:/ {print "total=" $2} /^MemAvailable:/ {print "available=" $2}' /proc/meminfo
 echo "addresses=$(hostname -I 2>/dev/null)"
-echo "clock=$(date +%s%3N)"`;
+echo "clock=$(date +%s%3N)"
+cat /proc/net/tcp /proc/net/tcp6 2>/dev/null`;
 
 /**
  * Asks a machine what it is and has, in one go.
@@ -65,6 +69,7 @@ export async function readHostFacts(host: Pick<Host, 'name' | 'run'>): Promise<H
     diskFree: number(diskFree) * 1024,
     clock: number(text('clock')),
     addresses: (text('addresses') ?? '').split(/\s+/).filter((address) => /^\d+(\.\d+){3}$/.test(address)),
+    ports: new Set(parseListeners(stdout).map(({ port }) => port)),
   };
 }
 

@@ -79,6 +79,11 @@ export class HostLink {
     return await this.#sessions.openSocket(path);
   }
 
+  /** Lets the next who needs it connect at once, unless that was tried within the last `ageMs` milliseconds. */
+  hurry(ageMs: number): void {
+    this.#sessions.hurry(ageMs);
+  }
+
   close(): void {
     this.#sessions.close();
   }

@@ -194,9 +194,10 @@ async function* readChunks(from: Readable, closed: Promise<unknown>): AsyncGener
   void closed.then(() => {
     isClosed = true;
   });
-  while (!isClosed && !from.readableEnded) {
+  for (;;) {
     const chunk = from.read() as Buffer | null;
     if (chunk !== null) yield chunk;
+    else if (isClosed || from.readableEnded) return;
     else await Promise.race([once(from, 'readable'), once(from, 'end'), closed]);
   }
 }

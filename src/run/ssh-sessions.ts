@@ -17,6 +17,8 @@ interface Connection {
 /** sshd takes ten sessions a connection (MaxSessions); some may be taken by those that are about to close. */
 const MAX_SESSIONS = 8;
 const MAX_CONNECTIONS = 4;
+/** What ssh2 says of a connection whose end it has not told yet. */
+const NOT_CONNECTED = 'Not connected';
 /** A host that did not answer is asked again after these pauses; until then everybody gets the same error at once. */
 const FIRST_PAUSE_MS = 500;
 const LAST_PAUSE_MS = 15_000;
@@ -31,7 +33,7 @@ export class SshSessions {
   #connections: Connection[] = [];
   #opening: Promise<Connection> | undefined;
   #waiting: (() => void)[] = [];
-  #failure: { error: unknown; until: number; pauseMs: number } | undefined;
+  #failure: { error: unknown; at: number; pauseMs: number } | undefined;
   #onKept: ((client: Client) => Promise<void>) | undefined;
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -44,6 +46,7 @@ export class SshSessions {
   /** Starts a command line there. @throws DinpError unavailable, denied */
   async open(command: string): Promise<OpenSession> {
     const connection = await this.#room();
+
     let isHeld = true;
     const release = () => {
       if (!isHeld) return;
@@ -54,7 +57,11 @@ export class SshSessions {
       return { channel: await execute(connection.client, command), release };
     } catch (cause) {
       release();
-      if (cause instanceof DinpError) throw cause;
+      if (connection.isOpen && (cause as Error).message === NOT_CONNECTED) {
+        // It broke a moment ago, and nothing was sent.
+        this.#lost(connection);
+        return await this.open(command);
+      }
       const { name } = this.#login;
       throw new DinpError('unavailable', `${name} started no program: ${(cause as Error).message}.`, {
         cause,
@@ -94,6 +101,12 @@ export class SshSessions {
     else await onOpen(open.client);
   }
 
+  /** Lets the next who needs it connect at once, unless that was tried within the last `ageMs` milliseconds. */
+  hurry(ageMs: number): void {
+    const failure = this.#failure;
+    if (failure !== undefined && Date.now() - failure.at >= ageMs) failure.at = 0;
+  }
+
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#retry);
@@ -127,7 +140,7 @@ export class SshSessions {
 
   async #connect(): Promise<Connection> {
     if (this.#isClosed) throw new DinpError('unavailable', `${this.#login.name} was removed.`);
-    if (this.#failure !== undefined && Date.now() < this.#failure.until) throw this.#failure.error;
+    if (this.#failure !== undefined && Date.now() < this.#failure.at + this.#failure.pauseMs) throw this.#failure.error;
     this.#opening ??= this.#connectNow().finally(() => {
       this.#opening = undefined;
     });
@@ -147,7 +160,7 @@ export class SshSessions {
       return connection;
     } catch (error) {
       const pauseMs = Math.min(this.#failure === undefined ? FIRST_PAUSE_MS : this.#failure.pauseMs * 2, LAST_PAUSE_MS);
-      this.#failure = { error, pauseMs, until: Date.now() + pauseMs };
+      this.#failure = { error, pauseMs, at: Date.now() };
       this.#later(pauseMs);
       throw error;
     }

@@ -126,8 +126,9 @@ export class SwarmTarget implements Target {
   }
 
   /** Swarm places them; here it is only found out where they are now. */
-  async place(specs: InstanceSpec[]): Promise<void> {
+  async place(specs: InstanceSpec[]): Promise<Map<string, ReadonlySet<number>>> {
     for (const app of new Set(specs.map((spec) => spec.app))) await this.list(app);
+    return new Map();
   }
 
   placeOf(instance: string): { address: string } | undefined {

@@ -19,6 +19,7 @@ export type UnitState = Record<string, string>;
 export const SHOWN = [
   'Id',
   'LoadState',
+  'NeedDaemonReload',
   'ActiveState',
   'SubState',
   'Result',

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DinpError } from '../domain/errors.ts';
 import { formatImageRef } from '../domain/image-ref.ts';
@@ -65,15 +65,18 @@ export class SystemdTarget implements Target {
   async start(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void> {
     await this.#systemd.check();
     await this.#checkOwner([spec.name]);
-    if (await this.#isRunning(spec.name)) return;
     const files = this.#options.renderer.render([spec]);
-    const problems = (await this.#options.verify(files)) ?? [];
+    if (await this.#isRunning(spec.name)) {
+      if (await this.#isMadeOf(spec, files)) return;
+      await this.remove([spec]);
+    }
+    // Beside each other: both take a while on a host that is far away.
+    const [problems = []] = await Promise.all([this.#options.verify(files), this.#pull(spec, options)]);
     if (problems.length > 0) {
       throw new DinpError('start-failed', `${this.name} does not accept the unit of ${spec.name}.`, {
         detail: problems.join('\n'),
       });
     }
-    await this.#pull(spec, options);
     await this.#ensureVolumes(Object.keys(spec.volumes));
     const mark = await this.#journal.end();
     try {
@@ -94,7 +97,7 @@ export class SystemdTarget implements Target {
     // Status 5: some are not loaded; the others are stopped all the same.
     await this.#systemd.systemctl(['stop', '--', ...units(names)], { okay: [5], timeoutMs });
     await this.#systemd.engineCommand(['rm', '--force', ...names], { mayFail: true, timeoutMs });
-    for (const name of names) await this.#removeFiles(name);
+    await this.#removeFiles(names);
     await this.#systemd.systemctl(['daemon-reload']);
     await this.#systemd.systemctl(['reset-failed', '--', ...units(names)], { okay: [1, 5] });
   }
@@ -209,6 +212,24 @@ export class SystemdTarget implements Target {
     return container?.State.Running === true && (found?.state === 'running' || found?.state === 'starting');
   }
 
+  /** Whether what systemd runs under a name is what is meant: the same unit, and the same values beside it. */
+  async #isMadeOf(spec: InstanceSpec, unitFiles: { name: string; text: string }[]): Promise<boolean> {
+    const state = (await this.#systemd.states([spec.name])).get(spec.name);
+    if (state?.NeedDaemonReload !== 'no') return false;
+    const files = this.#files(spec, unitFiles);
+    const { stdout } = await this.#host.run(['sha256sum', '--', ...files.map(({ path }) => path)]);
+    const there = stdout.split('\n').map((line) => line.slice(0, 64));
+    return files.every(({ text }, i) => createHash('sha256').update(text).digest('hex') === there[i]);
+  }
+
+  /** What an instance has on the host: config values, for root alone, and its unit. */
+  #files(spec: InstanceSpec, unitFiles: { name: string; text: string }[]): (HostFile & { mode: number })[] {
+    return [
+      ...this.#options.renderer.environmentFiles(spec).map((file) => ({ ...file, mode: 0o600 })),
+      ...unitFiles.map(({ name, text }) => ({ path: `${this.#options.engine.unitFolder}/${name}`, text, mode: 0o644 })),
+    ];
+  }
+
   /** Pulls before the unit starts, so that progress and the registry's refusals are seen as they come. */
   async #pull(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void> {
     const image = formatImageRef(spec.image);
@@ -217,11 +238,10 @@ export class SystemdTarget implements Target {
     });
     if (present.code === 0) return;
     const timeout = AbortSignal.timeout(PULL_TIMEOUT_MS);
+    const begin = performance.now();
+    options.onProgress(`${this.#host.name} pulls the image`);
     const said: string[] = [];
-    const onLine = (line: string) => {
-      said.push(line);
-      options.onProgress(line);
-    };
+    const onLine = (line: string) => void said.push(line);
     const lines = { stdout: lineSplitter(onLine), stderr: lineSplitter(onLine) };
     const { args, files } = await this.#options.engine.pull(spec.image);
     await this.#putSecret(files);
@@ -239,7 +259,8 @@ export class SystemdTarget implements Target {
         });
       })
       .finally(() => this.#removeSecret(files));
-    if (code === 0) return;
+    if (code === 0)
+      return options.onProgress(`${this.#host.name} has it (${((performance.now() - begin) / 1000).toFixed(1)} s)`);
     throw new DinpError('start-failed', `${this.#host.name} cannot pull ${image}.`, {
       detail: said.slice(-5).join('\n'),
       hint: 'Can the host reach the registry? A private one needs a login there, as root.',
@@ -281,11 +302,9 @@ export class SystemdTarget implements Target {
   }
 
   async #install(spec: InstanceSpec, unitFiles: { name: string; text: string }[]): Promise<void> {
-    const { renderer, engine } = this.#options;
-    await this.#putSecret(renderer.environmentFiles(spec));
-    for (const { name, text } of unitFiles) await this.#host.putFile(`${engine.unitFolder}/${name}`, text, 0o644);
+    for (const { path, text, mode } of this.#files(spec, unitFiles)) await this.#host.putFile(path, text, mode);
     await this.#systemd.systemctl(['daemon-reload']);
-    if (!engine.enables) return;
+    if (!this.#options.engine.enables) return;
     await this.#systemd.systemctl(['enable', '--no-reload', '--quiet', '--', ...units([spec.name])]);
   }
 
@@ -329,11 +348,16 @@ export class SystemdTarget implements Target {
     await this.#host.run(['sh', '-c', script, mark]);
   }
 
-  async #removeFiles(name: string): Promise<void> {
+  async #removeFiles(names: string[]): Promise<void> {
     const { engine, environmentFolder } = this.#options;
-    if (engine.enables) await this.#host.removeFile(`${engine.unitFolder}/${WANTS}/${name}.service`);
-    await this.#host.removeFile(`${engine.unitFolder}/${name}${engine.unitEnding}`);
-    for (const ending of ['env', 'systemd-env']) await this.#host.removeFile(`${environmentFolder}/${name}.${ending}`);
+    const paths = names.flatMap((name) => [
+      ...(engine.enables ? [`${engine.unitFolder}/${WANTS}/${name}.service`] : []),
+      `${engine.unitFolder}/${name}${engine.unitEnding}`,
+      ...['env', 'systemd-env'].map((ending) => `${environmentFolder}/${name}.${ending}`),
+    ]);
+    const { code, stderr } = await this.#host.run(['rm', '-f', '--', ...paths]);
+    if (code === 0) return;
+    throw new DinpError('unavailable', `Files of instances cannot be removed on ${this.#host.name}: ${stderr.trim()}.`);
   }
 }
 

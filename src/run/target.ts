@@ -30,6 +30,13 @@ export interface Listener {
   port: number;
 }
 
+export interface PlaceOptions {
+  /** Whether instances that cannot stay where they are get another host. */
+  moving: boolean;
+  /** Told which hosts cannot be used, and why. */
+  onProgress(line: string): void;
+}
+
 /**
  * What keeps instances running: the Docker Engine itself, systemd units, or (emit) somebody who takes the files.
  * Every call is safe to repeat: a pipeline that died half way runs again.
@@ -55,14 +62,20 @@ export interface Target {
   remove(instances: { name: string; stopMs: number; host?: string | undefined }[]): Promise<void>;
   /**
    * Of a target with several hosts: decides which instance goes where, and keeps that; with `moving` also for those that
-   * cannot stay where they are. @throws DinpError unavailable
+   * cannot stay where they are.
+   * @returns the ports that others hold there, for each instance that was given a host now
+   * @throws DinpError unavailable
    */
-  place?(specs: InstanceSpec[], options: { moving: boolean }): Promise<void>;
+  place?(specs: InstanceSpec[], options: PlaceOptions): Promise<Map<string, ReadonlySet<number>>>;
   /**
    * Where an instance should be; undefined for this machine. Without `host` where the engine itself decides that: then it
    * is where it was when it was last looked for, by `place`, `list` or `find`.
    */
   placeOf?(instance: string): { host?: string; address: string } | undefined;
+  /** Undoes moves that came to nothing: what was started elsewhere goes, and its host is the one before again. */
+  moveBack?(instances: { name: string; stopMs: number }[]): Promise<void>;
+  /** Forgets where instances of an app should be, but for these; what a host that does not answer has is remembered. */
+  forgetPlaces?(app: string, keep: string[]): void;
   /** What of this server's instances is really there, of one app or of all. @throws DinpError unavailable, never an empty list for an engine that does not answer */
   list(app?: string): Promise<RunningInstance[]>;
   /** One instance as `list` gives it, where the engine can say that cheaper than by listing. */

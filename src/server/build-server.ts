@@ -199,6 +199,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     logs,
     addresses,
     repositories,
+    instances: (app) => operations.instances(app),
     createApp: (name) => operations.createApp(name),
     discardApp: (app) => operations.discardApp(app),
     createOnPush: config.apps.create,

@@ -96,6 +96,7 @@ function createTargets(parts: {
     new HostsTarget({
       hosts,
       placements: store.placements,
+      portOf: (instance) => store.ports.find(instance),
       systemd: (known, machine) =>
         new SystemdTarget(machine, {
           renderer: hostUnits(known.docker, serverId, HOST_ENVIRONMENT),

@@ -9,7 +9,6 @@ export interface Placement {
   process: string;
   /** 1, 2, … within the process. */
   index: number;
-  hostPort: number | undefined;
   /** false: it has moved to another host since, and may be left here. */
   wanted: boolean;
   /** true: it goes as soon as the host answers. */
@@ -23,7 +22,6 @@ interface Row {
   release: number;
   process: string;
   number: number;
-  host_port: number | null;
   wanted: number;
   removing: number;
 }
@@ -65,9 +63,8 @@ export class Placements {
       this.#db.prepare('UPDATE placements SET wanted = 0 WHERE instance = ?').run(placement.instance);
       this.#db
         .prepare(
-          `INSERT INTO placements (instance, host_id, app, release, process, number, host_port)
-           VALUES (?, ?, ?, ?, ?, ?, ?)
-           ON CONFLICT DO UPDATE SET wanted = 1, removing = 0, host_port = excluded.host_port`,
+          `INSERT INTO placements (instance, host_id, app, release, process, number) VALUES (?, ?, ?, ?, ?, ?)
+           ON CONFLICT DO UPDATE SET wanted = 1, removing = 0`,
         )
         .run(
           placement.instance,
@@ -76,7 +73,6 @@ export class Placements {
           placement.release,
           placement.process,
           placement.index,
-          placement.hostPort ?? null,
         );
     })();
   }
@@ -87,6 +83,16 @@ export class Placements {
 
   remove(instance: string, hostId: number): void {
     this.#db.prepare('DELETE FROM placements WHERE instance = ? AND host_id = ?').run(instance, hostId);
+  }
+
+  /** Forgets places of an app's instances, but for these, and those that are to be removed from a host yet. */
+  forget(app: string, keep: readonly string[]): void {
+    this.#db
+      .prepare(
+        `DELETE FROM placements WHERE app = ? AND removing = 0
+         AND instance NOT IN (SELECT value FROM json_each(?))`,
+      )
+      .run(app, JSON.stringify(keep));
   }
 
   /** Id of the host that has a volume's data. */
@@ -113,7 +119,6 @@ function toPlacement(row: Row): Placement {
     release: row.release,
     process: row.process,
     index: row.number,
-    hostPort: row.host_port ?? undefined,
     wanted: row.wanted === 1,
     removing: row.removing === 1,
   };

@@ -21,8 +21,8 @@ const STUBS = {
  */
 export async function verifyUnits(files: UnitFile[], host: VerifyHost): Promise<string[] | undefined> {
   return await withFolder(host, async (folder) => {
-    for (const [name, text] of Object.entries(STUBS)) await host.putFile(`${folder}/${name}`, text, 0o644);
-    for (const { name, text } of files) await host.putFile(`${folder}/${name}`, text, 0o644);
+    const all = [...Object.entries(STUBS).map(([name, text]) => ({ name, text })), ...files];
+    await Promise.all(all.map(({ name, text }) => host.putFile(`${folder}/${name}`, text, 0o644)));
     const paths = files.map(({ name }) => `${folder}/${name}`);
     const answer = await host.run(['systemd-analyze', 'verify', '--man=no', ...paths], { timeoutMs: TIMEOUT_MS });
     if (answer.code === 126 || answer.code === 127) return undefined;

@@ -131,7 +131,10 @@ export class TestServer implements AsyncDisposable {
       ssh: { host: '127.0.0.1', port: this.sshPort, workers: 2 },
       registry: { push: registry.address },
       router: { caddy: caddy.admin, listen: `:${this.namesPort}`, bind: '127.0.0.1' },
-      ports: { apps: `${ports.first + 10}-${ports.first + 59}`, instances: `${ports.first + 60}-${ports.last}` },
+      ports: {
+        apps: `${ports.first + 10}-${ports.first + 59}`,
+        instances: `${this.instancePorts.first}-${ports.last}`,
+      },
       bases: { auto: false },
     };
     for (const [key, value] of Object.entries(options.config ?? {})) {
@@ -141,6 +144,11 @@ export class TestServer implements AsyncDisposable {
     writeFileSync(this.config, stringify(base));
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'me', '-f', this.#key]);
     this.#wrapGit();
+  }
+
+  /** Ports of the host that instances of its apps may get. */
+  get instancePorts(): { first: number; last: number } {
+    return { first: this.#ports.first + 60, last: this.#ports.last };
   }
 
   /** Process id of the control process. */

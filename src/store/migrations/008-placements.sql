@@ -6,7 +6,6 @@ CREATE TABLE placements (
   release   INTEGER NOT NULL,
   process   TEXT NOT NULL,
   number    INTEGER NOT NULL,
-  host_port INTEGER,
   -- 0: it has moved to another host since.
   wanted    INTEGER NOT NULL DEFAULT 1,
   -- 1: it goes as soon as the host answers.

@@ -134,7 +134,13 @@ To ssh://127.0.0.1:PORT/shop
     const again = await me.push();
     assert.deepEqual(
       [again.status, again.output],
-      [0, 'COMMIT1 is live as v1  http://shop.localhost:PORT  http://127.0.0.1:PORT\nEverything up-to-date\n'],
+      [
+        0,
+        `COMMIT1 is live as v1  http://shop.localhost:PORT  http://127.0.0.1:PORT
+web.1 at 127.0.0.1:PORT
+Everything up-to-date
+`,
+      ],
     );
     assert.equal(server.builds(me.app).length, 1);
   });
@@ -163,6 +169,7 @@ To ssh://127.0.0.1:PORT/shop
       [
         0,
         `COMMIT1 is live as v1  http://shop.localhost:PORT  http://127.0.0.1:PORT
+web.1 at 127.0.0.1:PORT
 To ssh://127.0.0.1:PORT/shop
    COMMIT1..COMMIT2  master -> master
 `,

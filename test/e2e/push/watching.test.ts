@@ -39,6 +39,7 @@ describe('a push and its build', { concurrency: 2 }, () => {
         0,
         `Build #1 of COMMIT1, which went on after its push was left, released v1.
 COMMIT1 is live as v1  http://shop.localhost:PORT  http://127.0.0.1:PORT
+web.1 at 127.0.0.1:PORT
 Everything up-to-date
 `,
       ],

@@ -47,7 +47,9 @@ async function setUp() {
     await repositories.remove(app.name);
     store.apps.remove(app.id);
   };
-  const pushes = new Pushes({ store, queue, logs, addresses, repositories, createApp, discardApp, createOnPush: true });
+  const instances = async () => [];
+  const parts = { store, queue, logs, addresses, instances, repositories, createApp, discardApp, createOnPush: true };
+  const pushes = new Pushes(parts);
   const app = await pushes.open(ME, 'shop', true);
   const settle = async (branch: string, sha?: string) => {
     let text = '';
