@@ -154,7 +154,7 @@ const schema = z.strictObject({
       apps: portRange.default('21000-21999').describe('stable ports, one an app'),
       instances: portRange
         .default('22000-24999')
-        .describe('ports of instances, on 127.0.0.1 (of a swarm: on all addresses of their node)'),
+        .describe("ports of instances, on 127.0.0.1 or their host's address (of a swarm: on all of their node)"),
     })
     .prefault({}),
   builds: z

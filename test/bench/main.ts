@@ -16,6 +16,7 @@ import { makePackage } from './package.ts';
 import { connects } from './parts/connects.ts';
 import { direct } from './parts/direct.ts';
 import { distance } from './parts/distance.ts';
+import { hosts } from './parts/hosts.ts';
 import { image } from './parts/image.ts';
 import { large } from './parts/large.ts';
 import { firstOutput, push } from './parts/push.ts';
@@ -24,7 +25,7 @@ import { type Row, renderTable } from './report.ts';
 import { makeSource } from './source.ts';
 import { Sshd } from './sshd.ts';
 
-const PARTS: Part[] = [push, firstOutput, connects, together, large, distance, image, direct];
+const PARTS: Part[] = [push, firstOutput, connects, together, large, distance, image, direct, hosts];
 const PAGE = resolve(import.meta.dirname, '../../docs/benchmarks.md');
 const COMMITS = 400;
 const NO_NATIVE_CRYPTO = `ssh2 runs without its native ciphers here, so that every figure would be wrong.
@@ -107,6 +108,8 @@ the rounds' own ratios, so it need not be the quotient of the two times. Smaller
   registry has; docker's are the same folders copied by a Dockerfile over that base, which its engine has, built through the
   engine's API with the files streamed from git, and pushed. "Compressible" files are machine code. Nothing is written to disk
   for either side before.
+- Hosts are containers of this machine with systemd, sshd and a Docker Engine of their own. Each push changes one page: it is built
+  by the machine's engine, pulled by each host through its SSH connection, started twice beside what runs, and checked.
 - "First output" of dinp comes after everything: the hooks, the ref, the build row. sshd's comes from the first hook.
 `;
 }

@@ -239,16 +239,10 @@ test('logs: what the instances printed and nothing else; then what comes', async
   assert.deepEqual(coming.slice(1), ['line 1\x1b[0m', 'line 2\x1b[0m', 'line 3\x1b[0m', 'later']);
 });
 
-test('an instance that runs is left alone, and replaced where it should be another', async () => {
-  const id = () => machine.exec('docker inspect -f "{{.Id}}" dinp-blog--web--v1--1');
-  const before = await id();
-  await start(spec('blog', 1));
-  assert.equal(await id(), before);
+test('what runs under a name with other settings than it should have is replaced', async () => {
   await start(spec('blog', 1, { secrets: { ...SECRETS, TOKEN: 'another' } }));
   const { out } = await run('exec', spec('blog', 1), ['sh', '-c', 'printf %s "$TOKEN"']);
   assert.equal(out, 'another');
-  await start(spec('blog', 1));
-  assert.notEqual(await id(), before);
 });
 
 test('a killed instance comes back and the restart is counted', async () => {
