@@ -233,8 +233,12 @@ export class Rollouts {
     if (!target.runs) return undefined;
     const specs = app.stopped ? [] : this.planForDisplay(live);
     const isPlaced = (spec: InstanceSpec) => !target.placeOf || target.placeOf(spec.name) !== undefined;
-    if (specs.some((spec) => spec.port && (spec.port.host === 0 || !isPlaced(spec)))) return undefined;
-    return routeOf(app, live, specs, { hosts: this.#parts.addresses.hosts(app, live), port: app.port });
+    const withPort = specs.filter((spec) => spec.port);
+    // An engine that moves instances may have no place for one; the others have the visitors then.
+    const reachable = target.schedules ? withPort.filter(isPlaced) : withPort;
+    if (withPort.length > 0 && reachable.length === 0) return undefined;
+    if (reachable.some((spec) => spec.port!.host === 0 || !isPlaced(spec))) return undefined;
+    return routeOf(app, live, reachable, { hosts: this.#parts.addresses.hosts(app, live), port: app.port });
   }
 
   /** Removes instances of the app that are not among `keep`, from every target that it ever ran on; their ports are free again. */

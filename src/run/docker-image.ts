@@ -107,6 +107,9 @@ export function pullHint(text: string): string | undefined {
     return 'The registry refused the login: check the credentials of this registry in the configuration.';
   if (/manifest unknown|not found/i.test(text))
     return 'The image is no longer in the registry: deploy the commit again.';
+  // All that a swarm says of an image that its node could not pull.
+  if (/No such image/.test(text))
+    return 'The node could not pull it; on it journalctl -u docker says why. Nodes that are hosts of dinp: dinp hosts check';
   if (/connection refused|no such host|i\/o timeout|dial tcp/i.test(text))
     return 'The engine cannot reach the registry: is it running, and is its address right as seen from there?';
   return undefined;

@@ -157,7 +157,7 @@ export class SwarmManagers {
     timeoutMs = READ_TIMEOUT_MS,
   ): Promise<T> {
     const order = [...this.#engines].sort((a, b) => Number(b === this.#last) - Number(a === this.#last));
-    const problems: DinpError[] = [];
+    const problems: { engine: string; problem: DinpError }[] = [];
     for (const engine of order) {
       try {
         const answer = await call(engine.docker(), AbortSignal.timeout(timeoutMs));
@@ -166,10 +166,10 @@ export class SwarmManagers {
       } catch (error) {
         const problem = swarmError(error, engine.name, code, doing);
         if (problem.code !== 'unavailable' && problem.code !== 'denied') throw problem;
-        problems.push(problem);
+        problems.push({ engine: engine.name, problem });
       }
     }
-    throw problems[0]!;
+    throw noAnswer(problems);
   }
 
   async #write<T>(doing: string, call: (docker: Docker, signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -207,6 +207,15 @@ export class SwarmManagers {
   #labels(app?: string): string[] {
     return [`${LABEL.server}=${this.#serverId}`, ...(app === undefined ? [] : [`${LABEL.app}=${app}`])];
   }
+}
+
+function noAnswer(problems: { engine: string; problem: DinpError }[]): DinpError {
+  if (problems.length === 1) return problems[0]!.problem;
+  return new DinpError('unavailable', 'No manager of the swarm answers.', {
+    detail: problems.map(({ engine, problem }) => `${engine}: ${problem.message}`).join('\n'),
+    ...(problems[0]?.problem.hint !== undefined && { hint: problems[0].problem.hint }),
+    cause: problems[0]?.problem,
+  });
 }
 
 interface EngineInfo {

@@ -66,7 +66,7 @@ export class SwarmTarget implements Target {
   /** The last start of each process of a release: the next is put elsewhere than it was. */
   readonly #placing = new Map<string, Promise<unknown>>();
   /** Addresses of instances when they were last looked for. */
-  readonly #addresses = new Map<string, string>();
+  readonly #addresses = new Map<string, { app: string; address: string }>();
 
   constructor(options: SwarmTargetOptions) {
     this.#options = options;
@@ -113,6 +113,8 @@ export class SwarmTarget implements Target {
   async list(app?: string): Promise<RunningInstance[]> {
     const services = await this.#managers.services('instance', app);
     const [tasks, nodes] = await Promise.all([this.#managers.tasks(app), this.#managers.nodes()]);
+    for (const [name, known] of this.#addresses)
+      if (app === undefined || known.app === app) this.#addresses.delete(name);
     return services
       .map((service) => this.#noted(instanceState(service, tasksOf(service, tasks), nodes)))
       .sort((a, b) => compare(a.app, b.app) || a.release - b.release || compare(a.name, b.name));
@@ -132,7 +134,7 @@ export class SwarmTarget implements Target {
   }
 
   placeOf(instance: string): { address: string } | undefined {
-    const address = this.#addresses.get(instance);
+    const address = this.#addresses.get(instance)?.address;
     return address === undefined ? undefined : { address };
   }
 
@@ -220,9 +222,9 @@ export class SwarmTarget implements Target {
   }
 
   #noted(instance: RunningInstance): RunningInstance {
-    const { name, hostAddress } = instance;
-    if (hostAddress === undefined) this.#addresses.delete(name);
-    else this.#addresses.set(name, hostAddress);
+    const { name, app, hostAddress: address } = instance;
+    if (address === undefined) this.#addresses.delete(name);
+    else this.#addresses.set(name, { app, address });
     return instance;
   }
 
@@ -296,10 +298,9 @@ export class SwarmTarget implements Target {
       }
       const task = currentTask(tasks);
       if (task === undefined) return true;
-      if (task.Status.State === 'preparing' && saidNode !== task.NodeID && task.NodeID !== undefined) {
+      if (task.NodeID !== undefined && saidNode !== task.NodeID) {
         saidNode = task.NodeID;
-        const node = await this.#node(task.NodeID);
-        onProgress(`${node.Description.Hostname} pulls the image for ${label}`);
+        onProgress(`${label} goes to ${(await this.#node(task.NodeID)).Description.Hostname}`);
       }
       return !['assigned', 'accepted', 'preparing', 'pending', 'new', 'allocated', 'ready'].includes(task.Status.State);
     });

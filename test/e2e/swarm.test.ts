@@ -7,30 +7,25 @@ import { SystemdMachine } from '../support/systemd-host.ts';
 import { until } from '../support/until.ts';
 
 /**
- * A swarm of three machines, each with an engine of its own: the first is the manager and runs nothing else, the others
- * are workers. The server reaches all of them over SSH alone, and they its registry.
+ * Three machines, each with an engine of its own: the first becomes the manager of a swarm and runs nothing else, the
+ * others are workers. The server reaches all of them over SSH alone, and they its registry.
  */
 let server: TestServer;
 let machines: SystemdMachine[] = [];
 let app: GitClient;
 
 before(async () => {
-  server = await startServer({ config: { target: 'swarm', swarm: { managers: ['n1'] } } });
-  machines = await SystemdMachine.bootTogether(['n1', 'n2', 'n3']);
+  [server, machines] = await Promise.all([
+    startServer({ config: { target: 'swarm', swarm: { managers: ['n1', 'n2'] } } }),
+    SystemdMachine.bootTogether(['n1', 'n2', 'n3']),
+  ]);
   const key = await server.dinpOk('hosts', 'key');
-  const addresses = await Promise.all(machines.map((machine) => machine.address()));
   await Promise.all(
     machines.map(async (machine, i) => {
       await machine.authorize(key);
-      await server.dinpOk('hosts', 'add', `n${i + 1}`, `ssh://root@${addresses[i]}`);
+      await server.dinpOk('hosts', 'add', `n${i + 1}`, `ssh://root@${await machine.address()}`);
     }),
   );
-  const [manager, ...workers] = machines as [SystemdMachine, ...SystemdMachine[]];
-  await manager.exec(
-    `docker swarm init --advertise-addr ${addresses[0]} --availability drain --dispatcher-heartbeat 1s`,
-  );
-  const token = await manager.exec('docker swarm join-token -q worker');
-  await Promise.all(workers.map((worker) => worker.exec(`docker swarm join --token ${token} ${addresses[0]}:2377`)));
   app = await server.client();
 });
 after(async () => {
@@ -73,7 +68,15 @@ async function askOn(isRight: (body: string) => boolean, work: () => Promise<voi
   return wrong;
 }
 
+test('engines that are in no swarm are said to be so', async () => {
+  await server.dinpOk('apps', 'create', app.app);
+  const { status, output } = await server.dinp('ps', app.app);
+  assert.equal(status, 1);
+  assert.match(output, /n1: The engine n1 is no manager of a swarm/);
+});
+
 test('a push runs on nodes of the swarm and answers at its address', async () => {
+  await makeSwarm();
   await app.commit({ ...server.quickApp('one'), 'dinp.yml': manifest('echo migrated to one') });
   const { status, output } = await app.push();
   assert.equal(status, 0, output);
@@ -149,6 +152,16 @@ test('a swarm that does not answer is not one on which nothing runs', async () =
   assert.match(output, /unavailable|cannot be reached/);
   await machines[0]!.exec('systemctl start docker');
 });
+
+/** The first becomes the manager, and is to run nothing itself; a node that is away is noticed within seconds. */
+async function makeSwarm(): Promise<void> {
+  const [manager, ...workers] = machines as [SystemdMachine, ...SystemdMachine[]];
+  const address = await manager.address();
+  const options = '--availability drain --dispatcher-heartbeat 1s';
+  await manager.exec(`docker swarm init --advertise-addr ${address} ${options}`);
+  const token = await manager.exec('docker swarm join-token -q worker');
+  await Promise.all(workers.map((worker) => worker.exec(`docker swarm join --token ${token} ${address}:2377`)));
+}
 
 /** Two web instances, a worker, and a release command. */
 function manifest(release: string, worker = 'while :; do sleep 1; done'): string {
