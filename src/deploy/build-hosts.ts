@@ -253,10 +253,6 @@ function fetchConfig(port: number, { path, token }: { path: string; token: strin
     'fail',
     'silent',
     'show-error',
-    // An SSH connection that is lost takes the way here with it, and comes back; one that stalls does not.
-    'retry = 4',
-    'retry-all-errors',
-    'speed-limit = 1',
-    'speed-time = 60\n',
+    'retry = 3\n',
   ].join('\n');
 }

@@ -175,7 +175,11 @@ export class Rollouts {
     const target = this.liveTarget(app);
     const release = this.#live(app);
     for (const orphan of this.#orphans(app)) await this.#abandon(app, orphan);
-    if (!target.runs) return;
+    if (!target.runs) {
+      // Nothing to start, but the files say how many instances there should be.
+      if (release && !app.stopped) await this.#parts.emitUnits(release, await this.plan(app, release, formation));
+      return;
+    }
     if (!release || app.stopped) {
       if (release) await this.#switchTraffic(app, release, [], progress);
       else if (app.port !== undefined) await this.#parts.router?.removeRoute(app.name);

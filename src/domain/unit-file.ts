@@ -9,7 +9,7 @@ export interface UnitFile {
 }
 
 /** The kinds of unit files that every release has, whatever target runs it. */
-export const UNIT_KINDS = ['systemd', 'fleet', 'quadlet', 'swarm'] as const;
+export const UNIT_KINDS = ['systemd', 'fleet', 'quadlet', 'swarm', 'kustomize'] as const;
 
 export type UnitKind = (typeof UNIT_KINDS)[number];
 

@@ -4,15 +4,16 @@ import type { LogLine, Target } from './target.ts';
 
 /**
  * Nothing runs here: a release ends with its unit files in the data folder, and somebody else takes them to where
- * they run. Asking what runs gives nothing, removing has nothing to do; all else is refused.
+ * they run, such as a cluster (`kustomize`). Asking what runs gives nothing, removing has nothing to do; all else is refused.
  */
 export class EmitTarget implements Target {
-  readonly name = 'emit';
+  readonly name: string;
   readonly runs = false;
   readonly #folder: string;
 
   /** @param folder where the unit files are, for the texts of refusals */
-  constructor(folder: string) {
+  constructor(name: 'emit' | 'kustomize', folder: string) {
+    this.name = name;
     this.#folder = folder;
   }
 
@@ -46,7 +47,7 @@ export class EmitTarget implements Target {
   async removeVolume(): Promise<void> {}
 
   #refusal(doing: string): DinpError {
-    return new DinpError('refused', `The target emit runs nothing, so it cannot ${doing}.`, {
+    return new DinpError('refused', `The target ${this.name} runs nothing, so it cannot ${doing}.`, {
       hint: `Its unit files are in ${this.#folder}. To run apps here, set the target docker or systemd.`,
     });
   }

@@ -90,6 +90,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     store,
     docker,
     serverId,
+    repositories,
     registries,
     hosts,
     paths,

@@ -67,10 +67,10 @@ const schema = z.strictObject({
     .optional()
     .describe('every app gets http://APP.DOMAIN; "localhost" works at once on your own machine'),
   target: z
-    .enum(['docker', 'systemd', 'quadlet', 'hosts', 'swarm', 'emit'])
+    .enum(['docker', 'systemd', 'quadlet', 'hosts', 'swarm', 'kustomize', 'emit'])
     .default('docker')
     .describe(
-      'what keeps instances running: docker, systemd, quadlet (Podman), hosts (over SSH), swarm or emit (unit files only)',
+      'what keeps instances running: docker, systemd, quadlet (Podman), hosts (over SSH), swarm, kustomize or emit (files only)',
     ),
   ssh: z
     .strictObject({

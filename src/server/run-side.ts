@@ -3,6 +3,7 @@ import { Addresses } from '../deploy/addresses.ts';
 import type { Hosts } from '../deploy/hosts.ts';
 import { HostsTarget } from '../deploy/hosts-target.ts';
 import { DinpError } from '../domain/errors.ts';
+import type { Repositories } from '../git/repositories.ts';
 import type { Registries } from '../image/registries.ts';
 import { CaddyRouter } from '../router/caddy.ts';
 import { RouterGroup } from '../router/router-group.ts';
@@ -33,6 +34,7 @@ export function createRunSide(parts: {
   store: Store;
   docker: Docker;
   serverId: string;
+  repositories: Repositories;
   registries: Registries;
   hosts: Hosts;
   paths: ReturnType<typeof dataPaths>;
@@ -45,7 +47,7 @@ export function createRunSide(parts: {
   const caddies = adminAddresses(config).map((admin) => new CaddyRouter({ admin, owner: serverId, listen, bind, tls }));
   const router = caddies.length === 0 ? undefined : new RouterGroup(caddies, parts.onRouterAnswer);
   const host = new LocalHost();
-  const { units, runUnits, quadlets } = createUnits({ serverId, host, paths });
+  const { units, runUnits, quadlets } = createUnits({ serverId, host, paths, repositories: parts.repositories });
   const targets = createTargets({ ...parts, runUnits, quadlets, host });
   const target = (name: string | undefined): Target => findTarget(targets, name ?? config.target);
   const addresses = new Addresses(store, {
@@ -107,7 +109,8 @@ function createTargets(parts: {
         }),
     }),
     createSwarmTarget({ config, docker, serverId, registries, hosts }),
-    new EmitTarget(paths.units),
+    new EmitTarget('emit', paths.units),
+    new EmitTarget('kustomize', paths.units),
   ];
   return new Map(all.map((target) => [target.name, target]));
 }

@@ -14,10 +14,7 @@ export async function checkServices(parts: {
   const { config, docker, registry, router } = parts;
   return await Promise.all([
     status('engine', config.docker.socket, async () => {
-      const version = await docker.version().catch((error: unknown) => {
-        if (needsEngine(config)) throw error;
-      });
-      if (version === undefined) return 'none here: Dockerfiles are built on hosts';
+      const version = await docker.version();
       return `Docker ${version.Version} at ${config.docker.socket}`;
     }),
     status('registry', config.registry.push, async () => {
@@ -36,11 +33,6 @@ async function checkRouters(router: Router | undefined): Promise<ServiceStatus[]
     ok: error === undefined,
     detail: error === undefined ? `Caddy at ${where}, ${routes} routes` : `${where}: ${error.message}`,
   }));
-}
-
-/** Whether a server so configured is broken without an engine. */
-function needsEngine({ builds, target }: ServerConfig): boolean {
-  return builds.on === 'local' || target === 'docker' || target === 'systemd';
 }
 
 async function status(name: string, where: string, look: () => Promise<string>): Promise<ServiceStatus> {

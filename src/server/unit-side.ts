@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import type { InstanceSpec } from '../domain/instance.ts';
 import type { UnitFile, UnitRenderer } from '../domain/unit-file.ts';
+import type { Repositories } from '../git/repositories.ts';
 import type { LocalHost } from '../run/local-host.ts';
 import { renderServices } from '../run/swarm-service.ts';
+import { KustomizeRenderer } from '../unit/kustomize.ts';
 import { QuadletUnits } from '../unit/quadlet.ts';
 import { RunUnits } from '../unit/run-unit.ts';
 import { verifyQuadlets, verifyUnits } from '../unit/verify.ts';
@@ -14,8 +16,13 @@ import { PACKAGE } from './this-machine.ts';
 const TEMPLATES = join(PACKAGE, 'unit-templates');
 
 /** How instances become units on this machine, and the unit files that every release has. */
-export function createUnits(parts: { serverId: string; host: LocalHost; paths: ReturnType<typeof dataPaths> }) {
-  const { serverId, host, paths } = parts;
+export function createUnits(parts: {
+  serverId: string;
+  host: LocalHost;
+  repositories: Repositories;
+  paths: ReturnType<typeof dataPaths>;
+}) {
+  const { serverId, host, repositories, paths } = parts;
   const options = { server: serverId, environmentFolder: paths.environment };
   const runUnits = new RunUnits(TEMPLATES, { ...options, docker: findProgram('docker', '/usr/bin/docker') });
   const quadlets = new QuadletUnits(TEMPLATES, { ...options, podman: findProgram('podman', '/usr/bin/podman') });
@@ -35,6 +42,10 @@ export function createUnits(parts: { serverId: string; host: LocalHost; paths: R
         // They are within the services, as the engine's API takes them.
         secretFiles: (_release, specs) => renderServices(specs, serverId, { values: true }),
       },
+      kustomize: new KustomizeRenderer({
+        openTree: async ({ app, source }) =>
+          source.kind === 'commit' ? await repositories.openTree(app, source.sha) : undefined,
+      }),
     },
     paths.units,
   );

@@ -22,8 +22,8 @@ export const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'KILL', 'NET_BIN
 export const PIDS_LIMIT = 2048;
 
 /** SIGTERM to SIGKILL in whole seconds, rounded up, so that nobody gets less than asked for. */
-export function stopSeconds(spec: InstanceSpec): number {
-  return Math.ceil(Math.max(0, spec.stopMs) / 1000);
+export function stopSeconds({ stopMs }: { stopMs: number }): number {
+  return Math.ceil(Math.max(0, stopMs) / 1000);
 }
 
 /**

@@ -59,7 +59,7 @@ To ssh://127.0.0.1:PORT/shop
       [one, 'b1', 'master'].sort(),
     );
     const unitFolder = join(server.data, 'units', me.app, 'v1');
-    assert.deepEqual(readdirSync(unitFolder).sort(), ['fleet', 'quadlet', 'systemd']);
+    assert.deepEqual(readdirSync(unitFolder).sort(), ['fleet', 'kustomize', 'quadlet', 'swarm', 'systemd']);
     assert.deepEqual(readdirSync(join(unitFolder, 'systemd')), [`dinp-${me.app}--web--v1--1.service`]);
     const [release] = server.releases(me.app);
     assert.equal(release?.state, 'live');

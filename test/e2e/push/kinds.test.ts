@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync } from 'node:fs';
+import { cpSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { startServer, type TestServer } from '../../support/dinp-server.ts';
+import { kustomize } from '../../support/kustomize.ts';
 
 const FIXTURES = resolve(import.meta.dirname, '../../fixtures/apps');
 
@@ -90,5 +91,20 @@ describe('what is pushed', { concurrency: 2 }, () => {
     const units = await emits.ssh(['units', 'show', me.app]);
     assert.equal(units.status, 0);
     assert.match(units.stdout, /ExecStart=/);
+
+    await me.commit({
+      'dinp.yml': 'target: kustomize\n',
+      'k8s/kustomization.yaml': 'resources: [pod.yaml]\n',
+      'k8s/pod.yaml':
+        'apiVersion: v1\nkind: Pod\nmetadata: {name: shop}\nspec: {containers: [{name: main, image: acme/shop}]}\n',
+    });
+    const own = await me.push();
+    assert.equal(own.status, 0, own.output);
+    const shown = await emits.ssh(['units', 'show', me.app, '--json']);
+    const files = JSON.parse(shown.stdout) as { name: string; text: string }[];
+    const kept = join(emits.data, 'units', me.app, 'v2', 'kustomize');
+    for (const { name, text } of files) assert.equal(readFileSync(join(kept, name), 'utf8'), text);
+    const pod = kustomize(files)[0] as { spec: { containers: { image: string }[] } };
+    assert.match(pod.spec.containers[0]!.image, /^127\.0\.0\.1:\d+\/[^@]+@sha256:[0-9a-f]{64}$/);
   });
 });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { EmitTarget } from '../../../src/run/emit-target.ts';
 
 test('emit runs nothing: there is nothing to list or remove, and all else is refused with the folder', async () => {
-  const target = new EmitTarget('/var/lib/dinp/units');
+  const target = new EmitTarget('emit', '/var/lib/dinp/units');
   assert.equal(target.runs, false);
   assert.deepEqual(await target.list(), []);
   await target.remove();
