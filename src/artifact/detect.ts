@@ -80,6 +80,11 @@ async function cluesIn(tree: Tree): Promise<string[]> {
       'control is there but not executable: git update-index --chmod=+x control && git commit -m "Make control executable"',
     );
   }
+  const link = ['control', 'index.html'].find((path) => tree.find(path)?.mode === '120000');
+  if (link !== undefined)
+    clues.push(`${link} is a symbolic link, and links are not followed; commit the file itself in its place`);
+  if (tree.find('index.htm') !== undefined)
+    clues.push('index.htm is there; a site begins with index.html: git mv index.htm index.html');
   const below = tree.entries.find(
     ({ path }) => path.split('/').length <= 3 && /^(?:dockerfile|containerfile|.*\.dockerfile)$/i.test(baseName(path)),
   );

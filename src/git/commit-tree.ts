@@ -2,12 +2,11 @@ import { DinpError } from '../domain/errors.ts';
 import { printable } from '../domain/names.ts';
 import type { Tree, TreeEntry } from '../domain/tree.ts';
 import { BlobReader } from './blob-reader.ts';
+import { MAX_PATH_BYTES, nameProblem, Refusals } from './refusals.ts';
 import { canceled, gitFailure, startGit } from './run-git.ts';
 
 /** A tree can be made to hold more paths than fit on earth with a few hundred bytes; real ones are far below this. */
 const MAX_FILES = 1_000_000;
-const MAX_PATH_BYTES = 4096;
-const PROBLEMS_SHOWN = 5;
 
 /** A Tree over a git process; it ends that process when it is disposed. */
 export interface CommitTree extends Tree, AsyncDisposable {}
@@ -109,50 +108,6 @@ function addRecord(listing: Listing, refusals: Refusals, record: Buffer): void {
 /** git has written 100664 in its early days; it means a file. */
 function fileMode(mode: string): TreeEntry['mode'] {
   return mode === '120000' || mode === '100755' ? mode : '100644';
-}
-
-function nameProblem(path: string): string | undefined {
-  if (/[\u0000-\u001f\u007f-\u009f]/.test(path)) return 'holds a control character';
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) return `is longer than ${MAX_PATH_BYTES} bytes`;
-  for (const part of path.split('/')) {
-    if (part === '' || part === '.' || part === '..') return `has "${part}" as a part`;
-    if (part.toLowerCase() === '.git') return 'has ".git" as a part';
-  }
-  return undefined;
-}
-
-/** Everything in a commit that cannot be deployed, gathered so that it is all said at once. */
-class Refusals {
-  readonly #submodules: string[] = [];
-  readonly #names: string[] = [];
-
-  submodule(path: string): void {
-    this.#submodules.push(path);
-  }
-
-  name(path: string, problem: string): void {
-    this.#names.push(`"${printable(path)}" ${problem}`);
-  }
-
-  throwAny(): void {
-    if (this.#names.length > 0) {
-      throw new DinpError('refused', `The commit has names that cannot be deployed: ${listed(this.#names)}.`, {
-        hint: 'Rename with git mv, commit and push again.',
-      });
-    }
-    const [path] = this.#submodules;
-    if (path === undefined) return;
-    const are = this.#submodules.length > 1 ? 'are submodules' : 'is a submodule';
-    const message = `${listed(this.#submodules)} ${are}: the commit holds a pointer to another repository, not its files.`;
-    throw new DinpError('refused', message, {
-      hint: `Commit the files themselves:\n  git rm --cached ${path} && rm -rf ${path}/.git && git add ${path}\n  git commit -m "Take ${path} into this repository"`,
-    });
-  }
-}
-
-function listed(paths: string[]): string {
-  const shown = paths.slice(0, PROBLEMS_SHOWN).join(', ');
-  return paths.length > PROBLEMS_SHOWN ? `${shown} and ${paths.length - PROBLEMS_SHOWN} more` : shown;
 }
 
 function tooMany(): DinpError {

@@ -5,6 +5,7 @@ import { join, relative } from 'node:path';
 import { findRoot, listFiles } from 'isomorphic-git';
 import { DinpError } from '../domain/errors.ts';
 import type { Tree, TreeEntry } from '../domain/tree.ts';
+import { nameProblem, Refusals } from './refusals.ts';
 
 /** The files of a checkout as the next commit would have them, and how many are there that git does not know. */
 export interface WorkingTree extends Tree {
@@ -15,7 +16,7 @@ export interface WorkingTree extends Tree {
 /**
  * Opens the checkout around a folder: what git tracks, with the contents on disk, committed or not. Needs no git
  * program. Ids are not git's: they only tell equal from different.
- * @throws DinpError not-found where there is no repository
+ * @throws DinpError not-found where there is no repository; refused as its commit would be, for names and submodules
  */
 export async function openWorkingTree(folder: string): Promise<WorkingTree> {
   const root = await findRoot({ fs, filepath: folder }).catch((cause: unknown) => {
@@ -24,24 +25,33 @@ export async function openWorkingTree(folder: string): Promise<WorkingTree> {
       cause,
     });
   });
-  const entries: TreeEntry[] = [];
-  for (const path of (await listFiles({ fs, dir: root })).sort(byBytes)) {
-    const entry = await readEntry(root, path);
-    if (entry !== undefined) entries.push(entry);
-  }
-  return new FilesOnDisk(root, entries);
+  return new FilesOnDisk(root, await readEntries(root, await listFiles({ fs, dir: root })));
 }
 
-/** Opens a folder that is in no repository: all of its files, as they would be committed. */
+/**
+ * Opens a folder that is in no repository: all of its files, as they would be committed.
+ * @throws DinpError refused for names that no image can hold
+ */
 export async function openFolder(folder: string): Promise<WorkingTree> {
   const found = await readdir(folder, { recursive: true, withFileTypes: true });
-  const paths = found.map((entry) => relative(folder, join(entry.parentPath, entry.name))).sort(byBytes);
+  const files = found.filter((entry) => !entry.isDirectory());
+  const paths = files.map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+  return new FilesOnDisk(folder, await readEntries(folder, paths));
+}
+
+async function readEntries(root: string, paths: string[]): Promise<TreeEntry[]> {
+  const refusals = new Refusals();
   const entries: TreeEntry[] = [];
-  for (const path of paths) {
-    const entry = await readEntry(folder, path);
-    if (entry !== undefined) entries.push(entry);
+  for (const path of paths.sort(byBytes)) {
+    // Whoever listed the names has put this in place of bytes that are no UTF-8.
+    const problem = path.includes('\ufffd') ? 'is not UTF-8' : nameProblem(path);
+    const entry = problem === undefined ? await readEntry(root, path) : undefined;
+    if (problem !== undefined) refusals.name(path, problem);
+    else if (entry === 'submodule') refusals.submodule(path);
+    else if (entry !== undefined) entries.push(entry);
   }
-  return new FilesOnDisk(folder, entries);
+  refusals.throwAny();
+  return entries;
 }
 
 class FilesOnDisk implements WorkingTree {
@@ -86,9 +96,10 @@ class FilesOnDisk implements WorkingTree {
   }
 }
 
-/** undefined for files that were deleted, and for submodules, which are folders on disk. */
-async function readEntry(root: string, path: string): Promise<TreeEntry | undefined> {
+/** undefined for files that were deleted; a folder where git has a file is a submodule. */
+async function readEntry(root: string, path: string): Promise<TreeEntry | 'submodule' | undefined> {
   const stats = await lstat(join(root, path)).catch(() => undefined);
+  if (stats?.isDirectory()) return 'submodule';
   if (stats === undefined || !(stats.isFile() || stats.isSymbolicLink())) return undefined;
   const mode = stats.isSymbolicLink() ? '120000' : stats.mode & 0o100 ? '100755' : '100644';
   return { path, mode, size: stats.size, oid: digest(`${path} ${stats.size} ${stats.mtimeMs} ${stats.ino}`) };

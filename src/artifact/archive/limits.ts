@@ -1,5 +1,6 @@
 import { DinpError } from '../../domain/errors.ts';
 import { printable } from '../../domain/names.ts';
+import { baseName } from '../folder.ts';
 
 /** What an archive may come to when it is unpacked. */
 export interface ArchiveLimits {
@@ -28,10 +29,16 @@ export function limitsOf({ limits }: ArchiveOptions): ArchiveLimits {
   return { ...DEFAULT_LIMITS, ...limits };
 }
 
-const PACK_AGAIN = 'Pack it again from inside its folder, for example:\n  tar -czf app.tar.gz -C FOLDER .';
+/** How an archive of its kind is packed as it should be. */
+function packAgain(archive: string): string {
+  const line = /\.(?:[jw]ar|zip)$/i.test(archive)
+    ? `(cd FOLDER && zip -qr ../${baseName(printable(archive))} .)`
+    : 'tar -czf app.tar.gz -C FOLDER .';
+  return `Pack it again from inside its folder, for example:\n  ${line}`;
+}
 
 /** An archive that nobody should unpack. @param hint what to do; default: pack it again */
-export function refused(archive: string, problem: string, hint = PACK_AGAIN, cause?: unknown): DinpError {
+export function refused(archive: string, problem: string, hint = packAgain(archive), cause?: unknown): DinpError {
   return new DinpError('refused', `${printable(archive)} ${problem}`, { hint, cause });
 }
 

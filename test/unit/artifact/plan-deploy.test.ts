@@ -279,6 +279,12 @@ describe('what is refused, and what to do', () => {
       "Give it those of Unix, and push or upload it again:\n  sed -i 's/\\r$//' control",
     ],
     [
+      'a control and a page that are links, and an old page',
+      { control: link('run.sh'), 'index.html': link('a.html'), 'index.htm': 'x' },
+      'Nothing to deploy was found in the 3 files of the commit (control, index.htm, index.html).',
+      `control is a symbolic link, and links are not followed; commit the file itself in its place\nindex.htm is there; a site begins with index.html: git mv index.htm index.html\n\n${what}`,
+    ],
+    [
       'an app one folder down',
       { 'server/go.mod': 'module x', 'docker/Dockerfile': 'FROM x' },
       'Nothing to deploy was found in the 2 files of the commit (docker/, server/).',

@@ -40,6 +40,15 @@ test('changes that are not committed yet count, files that git does not know do 
   );
 });
 
+test('names and submodules are refused as the server would refuse them', async () => {
+  const named = await repository({ 'index.html': 'x', 'a\tb': 'x' });
+  await assert.rejects(detectLocally(named, undefined), /names that cannot be deployed: "a\?b" holds a control/);
+  const dir = await repository({ 'index.html': 'x', lib: 'x' });
+  rmSync(join(dir, 'lib'));
+  mkdirSync(join(dir, 'lib'));
+  await assert.rejects(detectLocally(dir, undefined), /^DinpError: lib is a submodule/);
+});
+
 test('modes, links and contents are read from disk', async () => {
   const dir = await repository({ control: '#!/bin/sh\n', 'a/b': 'content' });
   chmodSync(join(dir, 'control'), 0o755);
