@@ -3,7 +3,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { loadConfig, parseConfigDuration, parsePortRange, sampleConfig } from '../../../src/server/config.ts';
+import {
+  adminAddresses,
+  loadConfig,
+  parseConfigDuration,
+  parsePortRange,
+  sampleConfig,
+} from '../../../src/server/config.ts';
+import { readTls } from '../../../src/server/read-tls.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 
 function file(text: string): string {
@@ -57,4 +64,38 @@ test('the sample is the defaults, and the README shows it', () => {
 test('durations and port ranges are read', () => {
   assert.deepEqual(['500ms', '30s', '15m', '1h'].map(parseConfigDuration), [500, 30_000, 900_000, 3_600_000]);
   assert.deepEqual(parsePortRange('22000-24999'), [22000, 24999]);
+});
+
+test('routers are one admin address, several or none', () => {
+  const routersOf = (text: string) => adminAddresses(loadConfig(file(`router: {caddy: ${text}}\n`), {}));
+  assert.deepEqual(adminAddresses(loadConfig(undefined, {})), ['http://127.0.0.1:2019']);
+  assert.deepEqual(routersOf('none'), []);
+  assert.deepEqual(routersOf('["http://10.0.0.1:2019", "unix:/run/caddy.sock"]'), [
+    'http://10.0.0.1:2019',
+    'unix:/run/caddy.sock',
+  ]);
+  const fromFlag = loadConfig(undefined, { DINP_ROUTER_CADDY: 'http://a:1,http://b:2' });
+  assert.deepEqual(adminAddresses(fromFlag), ['http://a:1', 'http://b:2']);
+  for (const text of ['localhost:2019', 'https://a:1', '["http://a:1", none]', '[]', '"unix:"', 'http://a:1/x'])
+    assert.throws(() => routersOf(text), /router\.caddy: /, text);
+});
+
+test('HTTPS is off, or has all that it needs', () => {
+  const tlsOf = (text: string) => readTls(loadConfig(file(`router: {${text}}\n`), {}).router);
+  assert.equal(tlsOf('tls: off'), undefined);
+  const acme = tlsOf('tls: acme, email: ops@example.org, tlsListen: ":8443"')!;
+  assert.deepEqual([acme.from, acme.email, acme.listen, acme.certificates], ['acme', 'ops@example.org', ':8443', []]);
+  for (const [text, message] of [
+    ['tls: on', /router\.tls: /],
+    ['tls: acme, email: ops', /router\.email: /],
+    ['tls: acme, ca: there', /router\.ca: /],
+    ['tls: files', /router\.certificates has none/],
+    ['certificates: [{cert: /a, key: /b}]', /but router\.tls is off/],
+    [
+      'tls: files, certificates: [{cert: /nonexistent.pem, key: /b}]',
+      /certificate \/nonexistent\.pem .* cannot be read/,
+    ],
+    ['tls: files, certificates: [{cert: /etc/hostname, key: /b}]', /certificate \/etc\/hostname .* cannot be read/],
+  ] as const)
+    assert.throws(() => tlsOf(text), message, text);
 });
