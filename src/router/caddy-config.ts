@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { type CaddyPki, type CaddyTls, withCertificates } from './caddy-tls.ts';
 import type { Route } from './router.ts';
 import { hasHttps, portOf, type TlsSettings } from './tls.ts';
@@ -65,41 +66,63 @@ export interface FoundRoute extends Route {
   owner: string | undefined;
 }
 
-/** The config with an app's route made or changed. */
-export function withRoute(layout: Layout, apps: CaddyApps, route: Route): CaddyApps {
+/** The config with routes of apps made or changed, and without those of other apps. */
+export function withRoutes(layout: Layout, apps: CaddyApps, routes: Route[], without: string[] = []): CaddyApps {
+  const names = new Set([...routes.map(({ app }) => app), ...without]);
   const servers = apps.http?.servers ?? {};
-  const own = { ...servers, [nameOf(layout, route.app)]: portServer(layout, route) };
-  return withServers(layout, apps, withHosts(layout, own, route));
+  const gone = new Set(without.map((app) => nameOf(layout, app)));
+  const others = Object.entries(servers).filter(([name]) => !gone.has(name));
+  const own = routes.map((route) => [nameOf(layout, route.app), portServer(layout, route)] as const);
+  const next = withHosts(layout, Object.fromEntries([...others, ...own]), routes, names);
+  const https = next[httpsName(layout)]?.routes ?? [];
+  const ours = https.filter((route) => parseId(layout.prefix, route['@id'])?.owner === layout.owner);
+  const hosts = [...new Set(ours.flatMap(({ match }) => match?.[0]?.host ?? []))].sort();
+  return withCertificates(layout, { ...apps, http: { ...apps.http, servers: next } }, hosts);
 }
 
-/** The config without an app's route. */
-export function withoutRoute(layout: Layout, apps: CaddyApps, app: string): CaddyApps {
-  const name = nameOf(layout, app);
+/** Apps whose own part of the config differs. */
+export function differingApps(layout: Layout, before: CaddyApps, after: CaddyApps): string[] {
+  const [old, wanted] = [partsByApp(layout, before), partsByApp(layout, after)];
+  return [...wanted.keys()].filter((app) => !isDeepStrictEqual(old.get(app), wanted.get(app)));
+}
+
+/** An app's server and its routes in the shared ones. */
+function partsByApp(layout: Layout, apps: CaddyApps): Map<string, unknown[]> {
   const servers = apps.http?.servers ?? {};
-  if (!(name in servers)) return apps;
-  const { [name]: _, ...others } = servers;
-  return withServers(layout, apps, withHosts(layout, others, { app, hosts: [], port: 0, upstreams: [] }));
+  const begin = nameOf(layout, '');
+  const parts = new Map<string, unknown[]>();
+  for (const [name, server] of Object.entries(servers))
+    if (name.startsWith(begin)) parts.set(name.slice(begin.length), [server]);
+  for (const name of [layout.prefix, httpsName(layout)]) {
+    for (const route of servers[name]?.routes ?? [])
+      parts.get(parseId(layout.prefix, route['@id'])?.app ?? '')?.push([name, route]);
+  }
+  return parts;
 }
 
 /** The routes of all dinp servers that use this prefix, as `withRoute` wrote them. */
 export function readRoutes({ prefix }: Pick<Layout, 'prefix'>, apps: CaddyApps): FoundRoute[] {
   const servers = apps.http?.servers ?? {};
-  const shared = servers[prefix]?.routes ?? [];
+  const hosts = new Map<string, string[]>();
+  for (const { '@id': id, match } of servers[prefix]?.routes ?? []) {
+    const app = parseId(prefix, id)?.app ?? '';
+    hosts.set(app, [...(hosts.get(app) ?? []), ...(match?.[0]?.host ?? [])]);
+  }
   return Object.entries(servers)
     .filter(([name]) => name.startsWith(`${prefix}-`))
-    .map(([name, server]) => readRoute(prefix, name.slice(prefix.length + 1), server, shared))
+    .map(([name, server]) => {
+      const app = name.slice(prefix.length + 1);
+      return readRoute(prefix, app, server, hosts.get(app) ?? []);
+    })
     .filter((route) => route !== undefined);
 }
 
-function readRoute(prefix: string, app: string, server: CaddyServer, shared: CaddyRoute[]): FoundRoute | undefined {
+function readRoute(prefix: string, app: string, server: CaddyServer, hosts: string[]): FoundRoute | undefined {
   const port = Number(/:(\d+)$/.exec(server.listen?.[0] ?? '')?.[1]);
   const handler = server.routes?.[0]?.handle[0];
   if (!Number.isInteger(port) || handler === undefined) return undefined;
-  const byHost = shared.filter((candidate) => parseId(prefix, candidate['@id'])?.app === app);
   return {
-    app,
-    hosts: byHost.flatMap(({ match }) => match?.[0]?.host ?? []),
-    port,
+    ...{ app, hosts, port },
     upstreams: handler.handler === 'reverse_proxy' ? handler.upstreams.map(({ dial }) => dial) : [],
     owner: parseId(prefix, server['@id'])?.owner,
   };
@@ -122,13 +145,6 @@ function parseId(prefix: string, id = ''): { owner: string | undefined; app: str
   return id.startsWith(`${prefix}-`) ? { owner: undefined, app: id.slice(prefix.length + 1) } : undefined;
 }
 
-function withServers(layout: Layout, apps: CaddyApps, servers: CaddyServers): CaddyApps {
-  const https = servers[httpsName(layout)]?.routes ?? [];
-  const ours = https.filter((route) => parseId(layout.prefix, route['@id'])?.owner === layout.owner);
-  const hosts = [...new Set(ours.flatMap(({ match }) => match?.[0]?.host ?? []))].sort();
-  return withCertificates(layout, { ...apps, http: { ...apps.http, servers } }, hosts);
-}
-
 function portServer(layout: Layout, route: Route): CaddyServer {
   const bind = layout.bind.includes(':') ? `[${layout.bind}]` : layout.bind;
   return {
@@ -139,22 +155,29 @@ function portServer(layout: Layout, route: Route): CaddyServer {
   };
 }
 
-/** Puts an app's hosts into the shared servers, or takes them out where it has none. */
-function withHosts(layout: Layout, servers: CaddyServers, route: Route): CaddyServers {
+/** Puts the hosts of routes into the shared servers in place of those that the named apps had. */
+function withHosts(layout: Layout, servers: CaddyServers, routes: Route[], names: Set<string>): CaddyServers {
   const { prefix, hosts: listen, tls } = layout;
   if (listen === undefined) return servers;
-  const secure = route.hosts.filter((host) => hasHttps(tls, host));
-  const plain = route.hosts.filter((host) => !secure.includes(host));
-  const own = [
-    ...routesFor(layout, route.app, 'http', plain, handlerOf(route)),
-    ...routesFor(layout, route.app, 'redirect', secure, redirect(tls)),
-  ];
+  const isSecure = (host: string) => hasHttps(tls, host);
+  const own = routes.flatMap((route) => [
+    ...routesFor(
+      layout,
+      route.app,
+      'http',
+      route.hosts.filter((host) => !isSecure(host)),
+      handlerOf(route),
+    ),
+    ...routesFor(layout, route.app, 'redirect', route.hosts.filter(isSecure), redirect(tls)),
+  ]);
   const http: CaddyServer = { '@id': prefix, listen: [listen], automatic_https: { disable: true } };
   const withHttp =
-    own.length === 0 && !(prefix in servers) ? servers : withShared(layout, servers, prefix, http, route.app, own);
+    own.length === 0 && !(prefix in servers) ? servers : withShared(layout, servers, prefix, http, names, own);
   const name = httpsName(layout);
-  const ownSecure = routesFor(layout, route.app, 'https', secure, handlerOf(route));
-  if (ownSecure.length === 0 && !(name in withHttp)) return withHttp;
+  const secure = routes.flatMap((route) =>
+    routesFor(layout, route.app, 'https', route.hosts.filter(isSecure), handlerOf(route)),
+  );
+  if (secure.length === 0 && !(name in withHttp)) return withHttp;
   const https: CaddyServer = {
     '@id': name,
     listen: [tls?.listen ?? servers[name]!.listen![0]!],
@@ -163,7 +186,7 @@ function withHosts(layout: Layout, servers: CaddyServers, route: Route): CaddySe
     automatic_https: { disable_redirects: true },
     tls_connection_policies: [{}],
   };
-  return withShared(layout, withHttp, name, https, route.app, ownSecure);
+  return withShared(layout, withHttp, name, https, names, secure);
 }
 
 /** Name of the server that has the same host names by HTTPS; no app's server is called that. */
@@ -172,7 +195,7 @@ function httpsName({ prefix }: Layout): string {
 }
 
 /**
- * A shared server with an app's routes in place of those that it had. The last route answers for hosts that nobody has,
+ * A shared server with routes in place of those that the named apps had. The last route answers for hosts that nobody has,
  * to which Caddy itself would say an empty 200.
  */
 function withShared(
@@ -180,14 +203,16 @@ function withShared(
   servers: CaddyServers,
   name: string,
   frame: CaddyServer,
-  app: string,
+  names: Set<string>,
   own: CaddyRoute[],
 ): CaddyServers {
   const { prefix } = layout;
   const unknownId = `${prefix}.unknown-host`;
   const before = servers[name]?.routes ?? [];
-  // Those of an app before ids named their server are gone with this as well.
-  const others = before.filter((other) => other.match !== undefined && parseId(prefix, other['@id'])?.app !== app);
+  // The one for unknown hosts has no match; those of before ids named their server are gone with this as well.
+  const isOther = ({ '@id': id, match }: CaddyRoute) =>
+    match !== undefined && !names.has(parseId(prefix, id)?.app ?? '');
+  const others = before.filter(isOther);
   if (name !== prefix && others.length + own.length === 0) {
     const { [name]: _, ...rest } = servers;
     return rest;

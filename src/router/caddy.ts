@@ -3,7 +3,7 @@ import { DinpError } from '../domain/errors.ts';
 import { hostNameProblem } from '../domain/host-names.ts';
 import { appNameProblem } from '../domain/names.ts';
 import { CaddyAdmin } from './caddy-admin.ts';
-import { type CaddyApps, type FoundRoute, type Layout, readRoutes, withoutRoute, withRoute } from './caddy-config.ts';
+import { type CaddyApps, differingApps, type FoundRoute, type Layout, readRoutes, withRoutes } from './caddy-config.ts';
 import type { Route, RouteSync, WantedRoutes } from './router.ts';
 import type { TlsSettings } from './tls.ts';
 
@@ -63,11 +63,14 @@ export class CaddyRouter {
    */
   async change(routes: ReadonlyMap<string, Route | undefined>): Promise<void> {
     const wanted = [...routes].map(([app, route]) => ({ app, route: route && checked(route) }));
-    await this.#change((before) => {
-      let apps = before;
-      for (const { app, route } of wanted) if (!route) apps = this.#without(apps, app);
-      for (const { route } of wanted) if (route) apps = this.#with(apps, route);
-      return apps;
+    await this.#change((apps) => {
+      const found = readRoutes(this.#layout, apps);
+      const gone = wanted.flatMap(({ app, route }) => (route === undefined ? app : []));
+      const own = gone.filter((app) => found.some((each) => each.app === app && this.#isOurs(each)));
+      let others = found.filter(({ app }) => !own.includes(app));
+      const set = wanted.flatMap(({ route }) => route ?? []);
+      for (const route of set) others = this.#claimed(route, others);
+      return own.length + set.length === 0 ? apps : withRoutes(this.#layout, apps, set, own);
     });
   }
 
@@ -108,19 +111,16 @@ export class CaddyRouter {
     return owner === undefined || owner === this.#layout.owner;
   }
 
-  #with(apps: CaddyApps, route: Route): CaddyApps {
-    const found = readRoutes(this.#layout, apps);
-    if (found.some((other) => other.app === route.app && !this.#isOurs(other)))
+  /** The routes that are there once this one is. @throws DinpError exists where it cannot be beside them */
+  #claimed(route: Route, found: FoundRoute[]): FoundRoute[] {
+    const before = found.find(({ app }) => app === route.app);
+    if (before !== undefined && !this.#isOurs(before))
       throw new DinpError('exists', `${this.name} has an app ${route.app} of another dinp server.`, {
         hint: `Give yours another name: dinp apps rename ${route.app} NAME`,
       });
-    refuseConflicts(route, found);
-    return withRoute(this.#layout, apps, route);
-  }
-
-  #without(apps: CaddyApps, app: string): CaddyApps {
-    const found = readRoutes(this.#layout, apps).find((route) => route.app === app);
-    return found && this.#isOurs(found) ? withoutRoute(this.#layout, apps, app) : apps;
+    const others = found.filter(({ app }) => app !== route.app);
+    refuseConflicts(route, others);
+    return [...others, { ...route, owner: this.#layout.owner }];
   }
 
   /** Removes what should not be there, and sets the routes of chosen apps. */
@@ -129,31 +129,29 @@ export class CaddyRouter {
     await this.#change((before) => {
       const { routes, leave } = wanted();
       const names = new Set(routes.map(({ app }) => app));
-      const stale = readRoutes(this.#layout, before)
+      let found = readRoutes(this.#layout, before);
+      const stale = found
         .filter(({ app, owner }) => owner === this.#layout.owner && !names.has(app) && !leave.has(app))
         .map(({ app }) => app);
-      let apps = stale.reduce((all, app) => this.#without(all, app), before);
+      found = found.filter(({ app }) => !stale.includes(app));
       report = { set: [], removed: stale, problems: [] };
+      const taken: Route[] = [];
       for (const route of routes.filter(({ app }) => isChosen(app) && !leave.has(app))) {
-        const next = this.#tryWith(apps, route);
-        if (next instanceof DinpError) report.problems.push(next);
-        else if (!isDeepStrictEqual(next, apps)) {
-          apps = next;
-          report.set.push(route.app);
+        try {
+          const good = checked(route);
+          found = this.#claimed(good, found);
+          taken.push(good);
+        } catch (error) {
+          if (!(error instanceof DinpError)) throw error;
+          report.problems.push(error);
         }
       }
-      return apps;
+      if (taken.length + stale.length === 0) return before;
+      const after = withRoutes(this.#layout, before, taken, stale);
+      report.set = differingApps(this.#layout, before, after);
+      return after;
     });
     return report;
-  }
-
-  #tryWith(apps: CaddyApps, route: Route): CaddyApps | DinpError {
-    try {
-      return this.#with(apps, checked(route));
-    } catch (error) {
-      if (error instanceof DinpError) return error;
-      throw error;
-    }
   }
 
   /** Reads the apps, decides what they should be and writes that if it differs; again when somebody else was faster. */

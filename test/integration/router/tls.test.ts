@@ -125,8 +125,7 @@ describe('HTTPS', { concurrency: 2 }, () => {
     const before = await readFile(cert, 'utf8');
     await renew();
     assert.notEqual(await readFile(cert, 'utf8'), before);
-    const { set: changed } = await router.sync(() => ({ routes: [route], leave: new Set() }));
-    assert.deepEqual(changed, ['blog']);
+    await router.sync(() => ({ routes: [route], leave: new Set() }));
     assert.equal((await curl(`https://www.example.org:${https}/`, cert)).body, 'blog', 'the new one is shown');
   });
 });

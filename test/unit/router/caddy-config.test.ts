@@ -2,15 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   type CaddyApps,
+  differingApps,
   type FoundRoute,
   type Layout,
   readRoutes,
-  withoutRoute,
-  withRoute,
+  withRoutes,
 } from '../../../src/router/caddy-config.ts';
 import type { Route } from '../../../src/router/router.ts';
 import type { TlsSettings } from '../../../src/router/tls.ts';
 
+const withRoute = (to: Layout, apps: CaddyApps, one: Route) => withRoutes(to, apps, [one]);
+const withoutRoute = (to: Layout, apps: CaddyApps, app: string) => withRoutes(to, apps, [], [app]);
 const layout: Layout = { prefix: 'dinp', owner: 'me', hosts: ':80', bind: '0.0.0.0', tls: undefined };
 const servers = (apps: CaddyApps) => apps.http!.servers!;
 const route = ({ owner: _, ...rest }: FoundRoute): Route => rest;
@@ -81,7 +83,7 @@ test('without hosts there is no shared server; servers of others and of another 
   assert.deepEqual(Object.keys(servers(both)).sort(), ['dinp-blog', 'dinp2', 'dinp2-blog', 'site']);
   assert.deepEqual(readRoutes(layout, both), [{ ...blog, hosts: [], owner: 'me' }]);
   assert.deepEqual(withoutRoute(layout, both, 'blog'), other);
-  assert.equal(withoutRoute(layout, other, 'blog'), other);
+  assert.deepEqual(withoutRoute(layout, other, 'blog'), other);
 });
 
 test('routes of before ids named their server are replaced by what belongs to somebody', () => {
@@ -104,6 +106,18 @@ test('routes of before ids named their server are replaced by what belongs to so
     [{ app: 'blog', hosts: ['blog.localhost'], owner: undefined }],
   );
   assert.deepEqual(withRoute(layout, old, blog), withRoute(layout, {}, blog));
+});
+
+test('which apps a change is about', () => {
+  const shop = { ...blog, app: 'shop', hosts: ['shop.localhost'], port: 20_001 };
+  const before = withRoutes(layout, {}, [blog, shop]);
+  assert.deepEqual(before, withRoute(layout, withRoute(layout, {}, shop), blog), 'all at once or one by one');
+  assert.deepEqual(differingApps(layout, before, before), []);
+  const moved = withRoute(layout, before, { ...shop, upstreams: ['127.0.0.1:1'] });
+  assert.deepEqual(differingApps(layout, before, moved), ['shop']);
+  const named = withRoute(layout, before, { ...blog, hosts: ['other.localhost'] });
+  assert.deepEqual(differingApps(layout, before, named), ['blog']);
+  assert.deepEqual(differingApps(layout, {}, before), ['blog', 'shop']);
 });
 
 test('several instances: one that fails is left out for a while', () => {
