@@ -177,7 +177,9 @@ export class Rollouts {
     for (const orphan of this.#orphans(app)) await this.#abandon(app, orphan);
     if (!target.runs) {
       // Nothing to start, but the files say how many instances there should be.
-      if (release && !app.stopped) await this.#parts.emitUnits(release, await this.plan(app, release, formation));
+      if (!release || app.stopped) return;
+      const specs = await this.plan(app, release, { ...(formation && { formation }) });
+      await this.#parts.emitUnits(release, specs);
       return;
     }
     if (!release || app.stopped) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, readFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { startServer, type TestServer } from '../../support/dinp-server.ts';
@@ -91,6 +91,12 @@ describe('what is pushed', { concurrency: 2 }, () => {
     const units = await emits.ssh(['units', 'show', me.app]);
     assert.equal(units.status, 0);
     assert.match(units.stdout, /ExecStart=/);
+    assert.equal((await emits.ssh(['scale', me.app, 'web=2'])).status, 0);
+    const systemd = readdirSync(join(emits.data, 'units', me.app, 'v1', 'systemd'));
+    assert.deepEqual(
+      systemd,
+      [1, 2].map((index) => `dinp-${me.app}--web--v1--${index}.service`),
+    );
 
     await me.commit({
       'dinp.yml': 'target: kustomize\n',
