@@ -30,6 +30,7 @@ const DESCRIPTIONS: Record<keyof typeof manifestSchema.shape, string> = {
   volumes: 'Name to absolute path in the container; kept across releases.',
   target: "How it runs, when not the server's default.",
   hosts: 'Hosts that it may run on: names, or labels such as zone=a; any of them.',
+  fleet: 'Which machines of fleet it may run on: options of [X-Fleet], and spread.',
   domains: 'More host names of the app.',
   keep: 'What clean-up leaves in the registry.',
 };

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { fleetProblem, METADATA } from '../domain/fleet-options.ts';
 import { findHostName } from '../domain/host-names.ts';
 import { isProcessName, printable } from '../domain/names.ts';
 import { DEFAULT_HEALTH, type HealthCheck } from '../domain/process.ts';
@@ -21,7 +22,6 @@ export const LATER_KEYS: Record<string, string> = {
   git: 'sources from another repository',
   needs: 'images that need other images',
   on: 'deploying after other apps',
-  fleet: 'options for fleet',
 };
 
 /** What a value is, as its writer sees it. */
@@ -321,6 +321,40 @@ const script = value(
   },
 );
 
+/** One text, or a list of them. */
+function texts(example: string, pattern: RegExp) {
+  const one = { type: 'string', pattern: pattern.source };
+  return value(`${example}, or a list`, { anyOf: [one, { type: 'array', items: one }] }, (input) => {
+    const list = typeof input === 'string' ? [input] : input;
+    const right = Array.isArray(list) && list.every((entry) => typeof entry === 'string' && pattern.test(entry));
+    return right ? (list as string[]) : undefined;
+  });
+}
+
+const flag = value('true or false', { type: 'boolean' }, (input) => (typeof input === 'boolean' ? input : undefined));
+/** A unit's name with a type, as fleet takes it; `%` would be a specifier, and expand. */
+const UNIT = /^[A-Za-z0-9:_.@-]+\.(?:service|socket|path|timer|mount|automount|device|target)$/;
+const UNITS = /^[A-Za-z0-9:_.@*?-]+$/;
+
+/** Where fleet may run the instances; what its API would refuse is refused here, with the key. */
+const fleet = z
+  .strictObject(
+    {
+      MachineID: text('a machine\'s whole id, as "fleetctl list-machines -l" prints it', /^[0-9a-f]{32}$/).optional(),
+      MachineOf: texts('the name of a unit, such as db.service', UNIT).optional(),
+      MachineMetadata: texts('key=value, such as zone=a', METADATA).optional(),
+      Conflicts: texts('names of units, such as batch*.service', UNITS).optional(),
+      Global: value('true', { const: true }, (input) => (input === true ? (true as const) : undefined)).optional(),
+      Replaces: texts('names of units, such as old*.service', UNITS).optional(),
+      spread: flag.optional(),
+    },
+    'write a map such as {MachineMetadata: [zone=a]}',
+  )
+  .superRefine((options, context) => {
+    const problem = fleetProblem(options);
+    if (problem !== undefined) context.addIssue({ code: 'custom', path: [problem.key], message: problem.message });
+  });
+
 const KINDS = ['dockerfile', 'plain', 'binary', 'war', 'jar', 'php', 'python', 'node', 'static'] as const;
 
 /** dinp.yml of one service, as MANIFEST has it; absent keys stay undefined. */
@@ -352,9 +386,7 @@ export const manifestSchema = z.strictObject({
   stage: text('the name of a stage of the Dockerfile', /^[A-Za-z0-9_.-]+$/).optional(),
   args: map(scalar, VARIABLES, variableProblem).optional(),
   image: text('a repository in the registry, such as blog/web', REPOSITORY).optional(),
-  deploy: value('true or false', { type: 'boolean' }, (input) =>
-    typeof input === 'boolean' ? input : undefined,
-  ).optional(),
+  deploy: flag.optional(),
   timeout: duration('a time such as 15m').optional(),
   processes: map(mapOr(processObject, processWord), NAMES, processNameProblem).optional(),
   instances: instances.optional(),
@@ -369,6 +401,7 @@ export const manifestSchema = z.strictObject({
   hosts: z
     .array(text('the name of a host, or a label such as zone=a', HOST_OR_LABEL), 'write a list such as [web1, zone=b]')
     .optional(),
+  fleet: fleet.optional(),
   domains: z
     .array(
       value('a host name such as www.example.org', HOST, (input) =>

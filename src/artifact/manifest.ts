@@ -80,6 +80,7 @@ const MAP_KEYS: Record<string, string[]> = {
   builder: ['image', 'workdir'],
   scripts: ['build', 'test'],
   artifact: ['url', 'sha256'],
+  fleet: ['MachineID', 'MachineOf', 'MachineMetadata', 'Conflicts', 'Global', 'Replaces', 'spread'],
 };
 const HEALTH_KEYS = ['path', 'command', 'tcp', 'contains', 'interval', 'timeout', 'retries', 'start'];
 

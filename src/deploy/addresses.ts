@@ -19,6 +19,8 @@ export interface AddressSettings {
   appPorts: [number, number];
   /** Inclusive. */
   instancePorts: [number, number];
+  /** IP address of the host that an instance of a release was given; undefined: this machine. */
+  placeOf(release: Release, instance: string): string | undefined;
 }
 
 /** Where apps are reached, and which ports of the host they hold. */
@@ -58,9 +60,8 @@ export class Addresses {
     if (routerPort === undefined) {
       const first = this.#firstWeb(release);
       const port = this.#store.ports.find(first);
-      const placed = this.#store.placements.find(first);
-      const host = placed && this.#store.hosts.list().find(({ id }) => id === placed.hostId);
-      return port === undefined ? [] : [`http://${host?.address ?? '127.0.0.1'}:${port}`];
+      const host = this.#settings.placeOf(release, first) ?? '127.0.0.1';
+      return port === undefined ? [] : [`http://${host}:${port}`];
     }
     const own = app.port === undefined ? [] : [`http://${address}:${app.port}`];
     return [...this.hosts(app, release).map((host) => this.urlOf(host)!), ...own];

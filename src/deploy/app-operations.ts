@@ -250,6 +250,7 @@ export class AppOperations implements Operations {
       target: this.#parts.target(app.target ?? source.target).name,
       domains: source.domains,
       hosts: source.hosts,
+      fleet: source.fleet,
       keep: source.keep,
       services: source.services,
       config,

@@ -72,6 +72,7 @@ export function planInstance(
     port,
     ...(place?.host !== undefined && { host: place.host }),
     ...(release.hosts.length > 0 && { hosts: release.hosts }),
+    ...(Object.keys(release.fleet).length > 0 && { fleet: release.fleet }),
     volumes: Object.fromEntries(
       Object.entries(process.volumes).map(([volume, path]) => [volumeName(release.app, volume), path]),
     ),

@@ -45,6 +45,7 @@ export async function recordRelease(
       target: parts.checkTarget(plan.target ?? parts.store.apps.findById(build.appId)!.target),
       domains: plan.domains,
       hosts: plan.hosts ?? [],
+      fleet: plan.fleet ?? {},
       keep: plan.keep,
       services,
       config: parts.store.config.get(build.appId),

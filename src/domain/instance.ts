@@ -1,3 +1,4 @@
+import type { FleetOptions } from './fleet-options.ts';
 import type { ImageRef } from './image-ref.ts';
 import type { HealthCheck } from './process.ts';
 
@@ -25,6 +26,8 @@ export interface InstanceSpec {
   host?: string | undefined;
   /** Hosts that it may run on, names and labels as `zone=a`; none: any. */
   hosts?: readonly string[];
+  /** Which machines of fleet it may run on. */
+  fleet?: FleetOptions;
   /** Engine volume name to path in the container. */
   volumes: Record<string, string>;
   health: HealthCheck;

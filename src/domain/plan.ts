@@ -1,3 +1,4 @@
+import type { FleetOptions } from './fleet-options.ts';
 import type { KeepRules } from './keep.ts';
 import type { Process } from './process.ts';
 import type { Tree, TreeEntry } from './tree.ts';
@@ -108,6 +109,8 @@ export interface DeployPlan {
   domains: string[];
   /** Hosts that dinp.yml names, and labels as `zone=a`; undefined: any. */
   hosts?: string[] | undefined;
+  /** What dinp.yml says of the machines of fleet. */
+  fleet?: FleetOptions | undefined;
   /** What clean-up is to leave, where dinp.yml says so. */
   keep: Partial<KeepRules>;
   /** Lines that the pusher should read: ignored files, assumptions. */

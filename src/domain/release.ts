@@ -1,3 +1,4 @@
+import type { FleetOptions } from './fleet-options.ts';
 import type { ImageRef } from './image-ref.ts';
 import type { KeepRules } from './keep.ts';
 import type { Process } from './process.ts';
@@ -46,6 +47,8 @@ export interface Release {
   domains: string[];
   /** Hosts that its dinp.yml names, and labels as `zone=a`; none: any. */
   hosts: string[];
+  /** What its dinp.yml says of the machines of fleet. */
+  fleet: FleetOptions;
   /** What its dinp.yml says of clean-up; the server's config fills what is missing. */
   keep: Partial<KeepRules>;
   services: ReleaseService[];

@@ -4,6 +4,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { allowedHostProblem } from '../deploy/allowed-hosts.ts';
 import { DinpError } from '../domain/errors.ts';
+import { METADATA } from '../domain/fleet-options.ts';
 import { DEFAULT_KEEP } from '../domain/keep.ts';
 import { nearest } from '../domain/names.ts';
 import { parseSize } from '../domain/quantities.ts';
@@ -18,8 +19,11 @@ const DURATION = /^(\d+)(ms|s|m|h)$/;
 const duration = z.string().regex(DURATION, 'must be a duration such as 30s, 15m or 1h');
 const size = z.string().refine((text) => parseSize(text) !== undefined, 'must be a size such as 512M or 2G');
 /** A list, in an environment variable or a flag with commas. */
+const listed = (value: unknown) =>
+  typeof value === 'string' ? value.split(',').filter((entry) => entry !== '') : value;
+const metadata = z.preprocess(listed, z.array(z.string().regex(METADATA, 'must be key=value, such as zone=a')));
 const hosts = z.preprocess(
-  (value) => (typeof value === 'string' ? value.split(',').filter((entry) => entry !== '') : value),
+  listed,
   z.array(
     z.string().check((entry) => {
       const message = allowedHostProblem(entry.value);
@@ -67,10 +71,10 @@ const schema = z.strictObject({
     .optional()
     .describe('every app gets http://APP.DOMAIN; "localhost" works at once on your own machine'),
   target: z
-    .enum(['docker', 'systemd', 'quadlet', 'hosts', 'swarm', 'kustomize', 'emit'])
+    .enum(['docker', 'systemd', 'quadlet', 'hosts', 'fleet', 'swarm', 'kustomize', 'emit'])
     .default('docker')
     .describe(
-      'what keeps instances running: docker, systemd, quadlet (Podman), hosts (over SSH), swarm, kustomize or emit (files only)',
+      'what keeps instances running: docker, systemd, quadlet (Podman), hosts (over SSH), fleet, swarm, kustomize or emit (files only)',
     ),
   ssh: z
     .strictObject({
@@ -98,6 +102,23 @@ const schema = z.strictObject({
   docker: z
     .strictObject({
       socket: z.string().default('/var/run/docker.sock').describe('unix socket of the Docker Engine'),
+    })
+    .prefault({}),
+  fleet: z
+    .strictObject({
+      endpoint: z
+        .string()
+        .optional()
+        .describe(
+          "fleet's API, such as unix:///var/run/fleet.sock or http://10.0.0.5:49153; the target fleet needs it",
+        ),
+      ca: z.string().optional().describe("file with the certificate authority of the API's TLS"),
+      cert: z.string().optional().describe('file with the certificate that we show it'),
+      key: z.string().optional().describe('file with the key of that certificate'),
+      metadata: metadata.default([]).describe('key=value of the machines that may run instances; any where empty'),
+      configInUnits: flag
+        .default(false)
+        .describe('config values may stand in units, readable for all who read the API or etcd'),
     })
     .prefault({}),
   swarm: z

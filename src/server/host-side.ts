@@ -14,6 +14,9 @@ import type { ServerConfig } from './config.ts';
 import type { dataPaths } from './data-folder.ts';
 import { PACKAGE } from './this-machine.ts';
 
+/** Folder of config values on hosts, which only root may read. */
+export const HOST_ENVIRONMENT = '/etc/dinp/environment';
+
 /** The machines that run instances over SSH. Our key to them is made when it is first asked for. */
 export function createHosts(parts: {
   config: ServerConfig;

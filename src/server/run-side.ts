@@ -21,12 +21,11 @@ import { verifyQuadlets, verifyUnits } from '../unit/verify.ts';
 import { adminAddresses, parsePortRange, type ServerConfig } from './config.ts';
 import type { dataPaths } from './data-folder.ts';
 import { findProgram } from './find-program.ts';
+import { createFleetTargets } from './fleet-side.ts';
+import { HOST_ENVIRONMENT } from './host-side.ts';
 import { readTls } from './read-tls.ts';
 import { createSwarmTarget } from './swarm-side.ts';
 import { createUnits, hostUnits } from './unit-side.ts';
-
-/** Folder of config values on hosts, which only root may read. */
-const HOST_ENVIRONMENT = '/etc/dinp/environment';
 
 /** Everything that keeps instances running and leads visitors to them. */
 export function createRunSide(parts: {
@@ -47,14 +46,21 @@ export function createRunSide(parts: {
   const caddies = adminAddresses(config).map((admin) => new CaddyRouter({ admin, owner: serverId, listen, bind, tls }));
   const router = caddies.length === 0 ? undefined : new RouterGroup(caddies, parts.onRouterAnswer);
   const host = new LocalHost();
-  const { units, runUnits, quadlets } = createUnits({ serverId, host, paths, repositories: parts.repositories });
-  const targets = createTargets({ ...parts, runUnits, quadlets, host });
+  const { units, runUnits, fleetUnits, quadlets } = createUnits({
+    serverId,
+    host,
+    paths,
+    repositories: parts.repositories,
+    fleetMetadata: config.fleet.metadata,
+  });
+  const targets = createTargets({ ...parts, runUnits, fleetUnits, quadlets, host });
   const target = (name: string | undefined): Target => findTarget(targets, name ?? config.target);
   const addresses = new Addresses(store, {
     address: config.address,
     domain: config.domain,
     routerPort: router && portOf(listen),
     httpsPort: (host) => (tls && hasHttps(tls, host) ? portOf(tls.listen) : undefined),
+    placeOf: (release, instance) => target(release.target).placeOf?.(instance)?.address,
     appPorts: parsePortRange(config.ports.apps),
     instancePorts: parsePortRange(config.ports.instances),
   });
@@ -70,6 +76,7 @@ function createTargets(parts: {
   hosts: Hosts;
   runUnits: RunUnits;
   quadlets: QuadletUnits;
+  fleetUnits: RunUnits;
   host: LocalHost;
   paths: ReturnType<typeof dataPaths>;
 }): Map<string, Target> {
@@ -109,6 +116,7 @@ function createTargets(parts: {
         }),
     }),
     createSwarmTarget({ config, docker, serverId, registries, hosts }),
+    ...createFleetTargets(parts),
     new EmitTarget('emit', paths.units),
     new EmitTarget('kustomize', paths.units),
   ];

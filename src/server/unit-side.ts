@@ -10,6 +10,7 @@ import { RunUnits } from '../unit/run-unit.ts';
 import { verifyQuadlets, verifyUnits } from '../unit/verify.ts';
 import type { dataPaths } from './data-folder.ts';
 import { findProgram } from './find-program.ts';
+import { HOST_ENVIRONMENT } from './host-side.ts';
 import { ReleaseUnits } from './release-units.ts';
 import { PACKAGE } from './this-machine.ts';
 
@@ -21,10 +22,14 @@ export function createUnits(parts: {
   host: LocalHost;
   repositories: Repositories;
   paths: ReturnType<typeof dataPaths>;
+  fleetMetadata: readonly string[];
 }) {
-  const { serverId, host, repositories, paths } = parts;
+  const { serverId, host, repositories, paths, fleetMetadata } = parts;
   const options = { server: serverId, environmentFolder: paths.environment };
   const runUnits = new RunUnits(TEMPLATES, { ...options, docker: findProgram('docker', '/usr/bin/docker') });
+  // fleet chooses the machine: all of them have the CLI where Debian and CoreOS put it.
+  const machines = { server: serverId, environmentFolder: HOST_ENVIRONMENT, docker: '/usr/bin/docker' };
+  const fleetUnits = new RunUnits(TEMPLATES, { ...machines, fleetMetadata });
   const quadlets = new QuadletUnits(TEMPLATES, { ...options, podman: findProgram('podman', '/usr/bin/podman') });
   const units = new ReleaseUnits(
     {
@@ -32,7 +37,7 @@ export function createUnits(parts: {
         ...instanceRenderer(runUnits, (specs) => runUnits.render(specs, 'systemd')),
         verify: (files) => verifyUnits(files, host),
       },
-      fleet: instanceRenderer(runUnits, (specs) => runUnits.render(specs, 'fleet')),
+      fleet: instanceRenderer(fleetUnits, (specs) => fleetUnits.render(specs, 'fleet')),
       quadlet: {
         ...instanceRenderer(quadlets, (specs) => quadlets.render(specs)),
         verify: (files) => verifyQuadlets(files, host),
@@ -49,7 +54,7 @@ export function createUnits(parts: {
     },
     paths.units,
   );
-  return { units, runUnits, quadlets };
+  return { units, runUnits, fleetUnits, quadlets };
 }
 
 /** The units of machines that are reached over SSH. @param docker absolute path of the docker CLI there */

@@ -1,3 +1,4 @@
+import type { FleetOptions } from '../domain/fleet-options.ts';
 import type { ImageRef } from '../domain/image-ref.ts';
 import type { KeepRules } from '../domain/keep.ts';
 import type { Process } from '../domain/process.ts';
@@ -20,6 +21,7 @@ interface Row {
   domains: string;
   keep: string;
   hosts: string;
+  fleet: string;
   config: string;
   made_by: string;
   created_at: number;
@@ -36,10 +38,14 @@ interface ServiceRow {
   release_command: string | null;
 }
 
-export type NewRelease = Omit<Release, 'id' | 'app' | 'number' | 'state' | 'createdAt' | 'note' | 'keep' | 'hosts'> & {
+export type NewRelease = Omit<
+  Release,
+  'id' | 'app' | 'number' | 'state' | 'createdAt' | 'note' | 'keep' | 'hosts' | 'fleet'
+> & {
   note?: string | undefined;
   keep?: Partial<KeepRules>;
   hosts?: string[];
+  fleet?: FleetOptions;
 };
 
 const SELECT = 'SELECT r.*, a.name AS app FROM releases r JOIN apps a ON a.id = r.app_id';
@@ -56,9 +62,9 @@ export class Releases {
     return this.#db.transaction(() => {
       const { lastInsertRowid } = this.#db
         .prepare(
-          `INSERT INTO releases (app_id, number, state, cause, source, note, from_number, build_id, target, domains, keep, hosts, config, made_by, created_at)
+          `INSERT INTO releases (app_id, number, state, cause, source, note, from_number, build_id, target, domains, keep, hosts, fleet, config, made_by, created_at)
            VALUES (@appId, (SELECT coalesce(max(number), 0) + 1 FROM releases WHERE app_id = @appId),
-                   'pending', @cause, @source, @note, @fromNumber, @buildId, @target, @domains, @keep, @hosts, @config, @by, @now)`,
+                   'pending', @cause, @source, @note, @fromNumber, @buildId, @target, @domains, @keep, @hosts, @fleet, @config, @by, @now)`,
         )
         .run({
           appId: release.appId,
@@ -71,6 +77,7 @@ export class Releases {
           domains: JSON.stringify(release.domains),
           keep: JSON.stringify(release.keep ?? {}),
           hosts: JSON.stringify(release.hosts ?? []),
+          fleet: JSON.stringify(release.fleet ?? {}),
           config: JSON.stringify(release.config),
           by: release.by,
           now: Date.now(),
@@ -185,6 +192,7 @@ export class Releases {
       domains: JSON.parse(row.domains) as string[],
       keep: JSON.parse(row.keep) as Partial<KeepRules>,
       hosts: JSON.parse(row.hosts) as string[],
+      fleet: JSON.parse(row.fleet) as FleetOptions,
       services: services.map(toService),
       config: JSON.parse(row.config) as Record<string, string>,
       by: row.made_by,

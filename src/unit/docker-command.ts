@@ -10,6 +10,8 @@ export interface RunUnitOptions {
   server: string;
   /** Folder of the files, readable by root only, that hold the instances' config values. */
   environmentFolder: string;
+  /** `key=value` each: only machines of fleet that have them run anything. */
+  fleetMetadata?: readonly string[];
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   stopSeconds,
 } from './docker-command.ts';
 import { type EnvironmentFile, splitEnvironment } from './environment.ts';
+import { fleetSection } from './fleet-section.ts';
 import { loadTemplate, type UnitTemplate } from './template.ts';
 import { encodeArgv } from './values.ts';
 import type { ExecWord } from './words.ts';
@@ -20,35 +21,32 @@ import type { ExecWord } from './words.ts';
 /** The kinds that run `docker run` from a unit of systemd. */
 export type RunUnitKind = 'systemd' | 'fleet';
 
-/** Where instances may run, for fleet. */
-export interface FleetOptions {
-  /** `key=value` each; a machine must have all of them. */
-  machineMetadata: string[];
-}
-
-/** fleet refuses a unit with a longer line. */
-const MAX_FLEET_LINE_BYTES = 2048;
+/** fleet refuses a unit with a longer line: 2048 bytes with its end. */
+const MAX_FLEET_LINE_BYTES = 2047;
+/** Which machine fleet will choose is not known when the unit is written. */
+const ANY_ADDRESS = '0.0.0.0';
 export const PULL_SECONDS = 600;
 /** What the engine may take, beyond the grace period, to kill and remove a container. */
 export const STOP_MARGIN_SECONDS = 20;
 
 /** Renders the run units of instances; made once, with the templates of a folder. */
 export class RunUnits {
-  readonly #templates: Record<RunUnitKind, UnitTemplate>;
+  readonly #templates: Record<RunUnitKind | 'fleetOnce', UnitTemplate>;
   readonly #options: RunUnitOptions;
 
   /**
-   * @param templateFolder folder with `systemd-run.service.hbs`, `fleet-run.service.hbs` and their partials
+   * @param templateFolder folder with `systemd-run.service.hbs`, `fleet-run.service.hbs`, `fleet-once.service.hbs` and their partials
    * @throws DinpError config for options that no unit can hold
    */
   constructor(templateFolder: string, options: RunUnitOptions) {
     checkOptions(options);
     const read = (file: string) => readFileSync(`${templateFolder}/${file}`, 'utf8');
-    const partials = { run: read('run.partial.hbs'), facts: read('facts.partial.hbs') };
+    const partials = Object.fromEntries(['run', 'facts', 'fleet'].map((name) => [name, read(`${name}.partial.hbs`)]));
     this.#options = options;
     this.#templates = {
       systemd: loadTemplate('systemd-run', read('systemd-run.service.hbs'), partials),
       fleet: loadTemplate('fleet-run', read('fleet-run.service.hbs'), partials),
+      fleetOnce: loadTemplate('fleet-once', read('fleet-once.service.hbs'), partials),
     };
   }
 
@@ -57,15 +55,28 @@ export class RunUnits {
    * which must be on the machine before the unit starts.
    * @throws DinpError refused for values that cannot be carried (control characters in a command, lines too long)
    */
-  render(
-    specs: InstanceSpec[],
-    kind: RunUnitKind = 'systemd',
-    fleet: FleetOptions = { machineMetadata: [] },
-  ): UnitFile[] {
+  render(specs: InstanceSpec[], kind: RunUnitKind = 'systemd'): UnitFile[] {
     return specs.map((spec) => ({
       name: `${spec.name}.service`,
-      text: checkLines(kind, spec, this.#templates[kind](this.#values(spec, kind, fleet))),
+      text: checkLines(kind, spec, this.#templates[kind](this.#values(spec, kind))),
     }));
+  }
+
+  /**
+   * A unit for fleet that runs one command once, in a fresh container of the instance's image and without its port.
+   * @throws DinpError refused
+   */
+  renderFleetOnce(spec: InstanceSpec, oneOff: { name: string; command: string[] }): UnitFile {
+    // It runs once, wherever there is room.
+    const renamed = { ...spec, name: oneOff.name, fleet: { ...spec.fleet, Global: undefined, spread: false } };
+    const run = shorten(oneOffCommand(spec, { ...oneOff, stdin: false }, this.#options));
+    const values = {
+      ...this.#values(renamed, 'fleet'),
+      description: `dinp: ${spec.app} v${spec.release}, one command`,
+      run: run.words,
+      variables: run.variables,
+    };
+    return { name: `${oneOff.name}.service`, text: checkLines('fleet', renamed, this.#templates.fleetOnce(values)) };
   }
 
   /**
@@ -89,10 +100,10 @@ export class RunUnits {
     return { argv: systemdFile === undefined ? argv : runBySystemd(argv, systemdFile), files };
   }
 
-  #values(spec: InstanceSpec, kind: RunUnitKind, fleet: FleetOptions): Record<string, unknown> {
-    const { docker, server, environmentFolder } = this.#options;
+  #values(spec: InstanceSpec, kind: RunUnitKind): Record<string, unknown> {
+    const { docker, server, environmentFolder, fleetMetadata = [] } = this.#options;
     const { systemdFile } = splitEnvironment(spec, environmentFolder);
-    const run = runCommand(spec, this.#options);
+    const run = runCommand(kind === 'fleet' ? anywhere(spec) : spec, this.#options);
     const { words, variables } = kind === 'fleet' ? shorten(run) : { words: run, variables: [] };
     return {
       name: spec.name,
@@ -105,9 +116,7 @@ export class RunUnits {
       startSeconds: PULL_SECONDS,
       stopSeconds: stopSeconds(spec) + STOP_MARGIN_SECONDS,
       ...unitFacts(spec, server),
-      // All instances of the process and release: each on a machine of its own.
-      conflicts: spec.name.replace(/--\d+$/, '--*.service'),
-      machineMetadata: metadataLine(fleet),
+      ...(kind === 'fleet' && { fleet: fleetSection(spec, fleetMetadata) }),
     };
   }
 }
@@ -135,15 +144,8 @@ export function runBySystemd(argv: string[], file: EnvironmentFile): string[] {
   return [...launcher, `--property=EnvironmentFile=${file.path}`, '--', ...words];
 }
 
-/** On one line a machine must have all of them; on several lines, one would do. @throws DinpError config */
-function metadataLine({ machineMetadata }: FleetOptions): string {
-  for (const item of machineMetadata) {
-    if (/^[A-Za-z0-9._-]+=[A-Za-z0-9._:/-]+$/.test(item)) continue;
-    throw new DinpError('config', `${JSON.stringify(item)} cannot be machine metadata.`, {
-      hint: 'Write key=value, such as zone=a.',
-    });
-  }
-  return machineMetadata.map((item) => `"${item}"`).join(' ');
+function anywhere(spec: InstanceSpec): InstanceSpec {
+  return { ...spec, port: spec.port && { ...spec.port, address: ANY_ADDRESS } };
 }
 
 /** Moves the longest words of a command into variables of the unit until its line is short enough for fleet. */
@@ -171,7 +173,7 @@ function checkLines(kind: RunUnitKind, spec: InstanceSpec, text: string): string
   const key = long.slice(0, long.indexOf('='));
   throw new DinpError(
     'refused',
-    `The unit of ${spec.name} has a ${key} line of ${Buffer.byteLength(long)} bytes; fleet takes 2048.`,
+    `The unit of ${spec.name} has a ${key} line of ${Buffer.byteLength(long)} bytes; fleet takes ${MAX_FLEET_LINE_BYTES}.`,
     { hint: 'Shorten the command or the variable, or put the value into config: dinp config set.' },
   );
 }

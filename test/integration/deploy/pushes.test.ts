@@ -38,6 +38,7 @@ async function setUp() {
     routerPort: undefined,
     appPorts: [1, 2],
     instancePorts: [1, 2],
+    placeOf: () => undefined,
   });
   const createApp = async (name: string) => {
     await repositories.create(name);

@@ -190,3 +190,40 @@ test('any text is read or refused, never anything else', () => {
     { numRuns: 500 },
   );
 });
+
+test('options for fleet, and those that fleet would refuse, by their path', () => {
+  const { fleet } = parseManifest(`
+fleet:
+  MachineMetadata: [zone=a, disk=ssd]
+  Conflicts: batch*.service
+  spread: false
+`);
+  assert.deepEqual(fleet, {
+    MachineMetadata: ['zone=a', 'disk=ssd'],
+    Conflicts: ['batch*.service'],
+    spread: false,
+  });
+  const refused = (text: string) => {
+    try {
+      parseManifest(text);
+      return 'taken';
+    } catch (error) {
+      return `${(error as DinpError).message}\n${(error as DinpError).detail ?? ''}`;
+    }
+  };
+  assert.match(
+    refused('fleet: {Global: true, Replaces: a.service}\n'),
+    /line 1: fleet\.Global: cannot be together with Replaces: fleet refuses a unit with both/,
+  );
+  assert.match(
+    refused('fleet:\n  Conflicts: db*\n  MachineOf: db.service\n'),
+    /line 2: fleet\.Conflicts: "db\*" is also db\.service/,
+  );
+  assert.match(refused('fleet: {MachineMetadata: [a=b=c]}\n'), /fleet\.MachineMetadata: found a list; write key=value/);
+  assert.match(refused('fleet: {Conflicts: "%p*"}\n'), /fleet\.Conflicts: found "%p\*"; write names of units/);
+  assert.match(refused('fleet: {MachineMetaData: a=b}\n'), /no such key; did you mean MachineMetadata\?/);
+  assert.match(
+    refused('fleet: {MachineID: 282f949f}\n'),
+    /fleet\.MachineID: found "282f949f"; write a machine's whole id/,
+  );
+});

@@ -113,6 +113,7 @@ export class Terminal {
       addresses: new Addresses(this.store, {
         ...{ address: 'example.org', domain: 'apps.example.org', routerPort: 80 },
         ...{ appPorts: [1, 2] as [number, number], instancePorts: [3, 4] as [number, number] },
+        placeOf: () => undefined,
         httpsPort: (host) => (host.startsWith('*') ? undefined : 443),
       }),
       rollouts: {

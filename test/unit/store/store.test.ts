@@ -32,6 +32,7 @@ function newRelease(appId: number) {
     domains: [],
     keep: { days: 7 },
     hosts: ['web1', 'zone=b'],
+    fleet: { MachineMetadata: ['zone=a'], spread: false },
     config: { SECRET: 'x' },
     by: 'me',
   };

@@ -8,6 +8,7 @@ import { exampleSpec, ODD } from './example-spec.ts';
 import { sameAsKept } from './kept-units.ts';
 
 const OPTIONS = { docker: '/usr/bin/docker', server: 'local', environmentFolder: '/etc/dinp/instances' };
+const FLEET = { ...OPTIONS, fleetMetadata: ['zone=a', 'disk=ssd'] };
 const units = new RunUnits('unit-templates', OPTIONS);
 
 test('whole unit files, for systemd and fleet', () => {
@@ -16,9 +17,10 @@ test('whole unit files, for systemd and fleet', () => {
     odd: exampleSpec(ODD),
     worker: exampleSpec({ process: 'worker', port: undefined, env: {}, command: ['./work'] }),
   };
+  const withMetadata = new RunUnits('unit-templates', FLEET);
   for (const [name, spec] of Object.entries(cases)) {
     for (const kind of ['systemd', 'fleet'] as const) {
-      const [unit] = units.render([spec], kind, { machineMetadata: ['zone=a', 'disk=ssd'] });
+      const [unit] = withMetadata.render([spec], kind);
       assert.equal(unit!.name, 'dinp-blog--web--v3--1.service');
       sameAsKept(`${name}.${kind}.service`, unit!.text);
     }
@@ -58,17 +60,18 @@ test('no value can add or swallow a line', () => {
   }
 });
 
-test('fleet: a long command is cut into lines of at most 2048 bytes, and says the same', () => {
+test('fleet: a long command is cut into lines of at most 2047 bytes, and says the same', () => {
   const spec = exampleSpec({
     command: ['run', 'x'.repeat(1900), 'y z'.repeat(600), '', 'é%$"\\'.repeat(150)],
     env: { A: 'b'.repeat(1900) },
   });
   const [fleet] = units.render([spec], 'fleet');
-  assert.ok(fleet!.text.split('\n').every((line) => Buffer.byteLength(line) <= 2048));
-  const [systemd] = units.render([spec], 'systemd');
+  assert.ok(fleet!.text.split('\n').every((line) => Buffer.byteLength(line) <= 2047));
+  const anywhere = { ...spec, port: { ...spec.port!, address: '0.0.0.0' } };
+  const [systemd] = units.render([anywhere], 'systemd');
   assert.deepEqual(resolved(fleet!.text), resolved(systemd!.text));
   const tooLong = exampleSpec({ command: ['x'.repeat(2100)] });
-  assert.throws(() => units.render([tooLong], 'fleet'), /Environment line of \d+ bytes; fleet takes 2048/);
+  assert.throws(() => units.render([tooLong], 'fleet'), /Environment line of \d+ bytes; fleet takes 2047/);
 });
 
 test('a one-off command has no port; several lines in a value reach docker by systemd-run', () => {

@@ -1,0 +1,2 @@
+-- What dinp.yml says of the machines of fleet.
+ALTER TABLE releases ADD COLUMN fleet TEXT NOT NULL DEFAULT '{}';
