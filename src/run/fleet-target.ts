@@ -33,6 +33,8 @@ export interface FleetTargetOptions {
   environmentFolder: string;
   /** Whether config values may stand in units, for all to read who read the API. */
   configInUnits: boolean;
+  /** How long fleet may look for a machine, milliseconds; 15,000 where not given. */
+  scheduleMs?: number;
 }
 
 /** What fleet knows of one unit. */
@@ -44,7 +46,7 @@ interface Seen {
 
 const POLL_MS = 300;
 /** fleet looks for machines every 2 s. */
-const SCHEDULE_MS = 30_000;
+const SCHEDULE_MS = 15_000;
 /** From the choice of a machine until systemd there has begun; real clusters take up to 7 s. */
 const LOAD_MS = 60_000;
 const PULL_MS = 10 * 60_000;
@@ -259,7 +261,7 @@ export class FleetTarget implements Target {
 
   /** Waits until systemd runs the unit somewhere. @throws DinpError start-failed */
   async #waitUp(spec: InstanceSpec, options: { onProgress(line: string): void; signal: AbortSignal }): Promise<void> {
-    const wait = new UpWait(spec, options.onProgress);
+    const wait = new UpWait(spec, options.onProgress, this.#options.scheduleMs ?? SCHEDULE_MS);
     const end = Date.now() + PULL_MS;
     for (;;) {
       if (options.signal.aborted) throw canceled(options.signal);
@@ -293,7 +295,7 @@ export class FleetTarget implements Target {
   /** The end of a unit that runs once: 0, or 1 where it failed; fleet says no more. */
   async #waitEnd({ name }: ReadyUnit, streams: ExecStreams): Promise<number> {
     const instance = name.replace(/\.service$/, '');
-    const scheduled = Date.now() + SCHEDULE_MS;
+    const scheduled = Date.now() + (this.#options.scheduleMs ?? SCHEDULE_MS);
     for (;;) {
       if (streams.signal.aborted) throw canceled(streams.signal);
       const seen = await this.#look(instance, Date.now() + LOAD_MS);
@@ -427,14 +429,16 @@ export class FleetTarget implements Target {
 class UpWait {
   readonly #spec: InstanceSpec;
   readonly #onProgress: (line: string) => void;
+  readonly #scheduleMs: number;
   readonly #begin = Date.now();
   #machine: string | undefined;
   #since = Date.now();
   #told = false;
 
-  constructor(spec: InstanceSpec, onProgress: (line: string) => void) {
+  constructor(spec: InstanceSpec, onProgress: (line: string) => void, scheduleMs: number) {
     this.#spec = spec;
     this.#onProgress = onProgress;
+    this.#scheduleMs = scheduleMs;
   }
 
   /** `up`, why it failed, or undefined while it may still come. */
@@ -449,7 +453,7 @@ class UpWait {
     if (state === undefined || state.systemdActiveState === 'inactive') {
       if (state?.systemdLoadState && state.systemdLoadState !== 'loaded')
         return `systemd of ${nameOf(machine)} cannot load the unit of ${label}: ${state.systemdLoadState}.`;
-      if (isHomeless(unit)) return waited > SCHEDULE_MS ? `fleet finds no machine for ${label}.` : undefined;
+      if (isHomeless(unit)) return waited > this.#scheduleMs ? `fleet finds no machine for ${label}.` : undefined;
       return waited > LOAD_MS ? `${nameOf(machine)} did not start ${label} within a minute.` : undefined;
     }
     const { systemdActiveState: active, systemdSubState: sub } = state;
