@@ -23,7 +23,17 @@ export function exampleRelease(
   return {
     ...{ id: 7, appId: 1, app, number: 3, state: 'pending', cause: 'deploy', note: undefined, fromNumber: undefined },
     source: { kind: 'commit', sha: 'a31ac71'.padEnd(40, '0'), ref: 'refs/heads/main' },
-    ...{ buildId: 5, target: 'kustomize', domains: [], hosts: [], keep: {}, config: {}, by: 'alice', createdAt: 0 },
+    ...{
+      buildId: 5,
+      target: 'kustomize',
+      domains: [],
+      hosts: [],
+      fleet: {},
+      keep: {},
+      config: {},
+      by: 'alice',
+      createdAt: 0,
+    },
     services: [
       {
         ...{ service: app, commit: undefined, contentKey: 'k', env: {}, releaseCommand: undefined },
