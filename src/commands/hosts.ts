@@ -39,10 +39,11 @@ export function defineHosts(program: Command, bind: Bind): void {
     .argument('<name>')
     .argument('<url>', 'ssh://root@HOST[:PORT]')
     .description('take up a machine that systemd runs and that has Docker')
-    .option('--label <label>', 'KEY=VALUE, for "hosts:" in dinp.yml; may be repeated', (label, all: string[] = []) => [
-      ...all,
-      label,
-    ])
+    .option(
+      '--label <label>',
+      'KEY=VALUE, for "hosts:" in dinp.yml; role=build: it builds; may be repeated',
+      (label, all: string[] = []) => [...all, label],
+    )
     .option('--address <ip>', 'its own IPv4 address that instances are bound to and the router reaches')
     .option('--fingerprint <fingerprint>', 'the host key that it must show, SHA256:…')
     .addHelpText(

@@ -55,3 +55,10 @@ test('dinp.yml names hosts or labels, any of which will do', () => {
   for (const wishes of [['web-b'], ['zone=b'], ['zone'], ['a=zone'], ['web-a=']])
     assert.equal(mayRunOn(host, wishes), false, wishes.join());
 });
+
+test('a host that builds runs only what names it', () => {
+  const { host } = candidate('b1', 1);
+  host.labels.role = 'build';
+  assert.equal(mayRunOn(host, []), false);
+  for (const wishes of [['b1'], ['role=build']]) assert.equal(mayRunOn(host, wishes), true, wishes.join());
+});
