@@ -20,6 +20,8 @@ export interface HostParts {
   link(host: Known, onOpen?: () => void): HostLink;
   /** Told that a host answers, for the first time or again. */
   onAnswer(host: RunHost): void;
+  /** Told of apps whose instances were on a host that was removed. */
+  onLost(apps: string[]): void;
   /** @throws DinpError unavailable */
   askHostKey(name: string, ssh: RunHost['ssh']): Promise<RunHost['hostKey']>;
   /** A small new image in our registry, under the repository that images have there. */
@@ -161,7 +163,7 @@ export class Hosts {
   }
 
   /**
-   * Forgets a host. What still runs there is left alone.
+   * Forgets a host. What still runs there is left alone; forced, its apps get instances elsewhere.
    * @throws DinpError refused where something should, unless forced
    */
   remove(host: RunHost, options: { force: boolean }): void {
@@ -173,6 +175,7 @@ export class Hosts {
     }
     this.#parts.store.hosts.remove(host.id);
     this.#drop(host);
+    if (apps.length > 0) this.#parts.onLost(apps);
   }
 
   /** The kept connection to a host. It is opened when it is first used, and opened again whenever it is lost. */

@@ -258,7 +258,8 @@ export class Rollouts {
         const others = (await target.list(app.name)).filter((instance) => !(isLive && isKept(instance)));
         const old = this.#withoutUsed(app, others, progress);
         await this.#remove(app, target, old, progress);
-        target.forgetPlaces?.(app.name, isLive ? [...names] : []);
+        const left = others.filter((instance) => !old.includes(instance)).map((instance) => instance.name);
+        target.forgetPlaces?.(app.name, [...(isLive ? names : []), ...left]);
         // One that moved to another host keeps its port there.
         this.#parts.store.ports.release(old.map(({ name }) => name).filter((name) => !(isLive && names.has(name))));
       } catch (error) {

@@ -79,12 +79,13 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     paths,
     door: contextDoor,
     // What it missed while it was away is set right.
-    onAnswer: ({ id }) => {
-      const names = new Set(store.placements.onHost(id).map(({ app }) => app));
-      for (const app of store.apps.list()) if (names.has(app.name)) tidy(app);
-    },
+    onAnswer: ({ id }) => tidyAll(store.placements.onHost(id).map(({ app }) => app)),
+    onLost: (names) => tidyAll(names),
   });
   const buildHosts = createBuildHosts({ hosts, serverId, registries, door: contextDoor });
+  const tidyAll = (names: string[]): void => {
+    for (const app of store.apps.list()) if (names.includes(app.name)) tidy(app);
+  };
   const { router, units, targets, target, addresses } = createRunSide({
     config,
     store,

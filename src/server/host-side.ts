@@ -27,6 +27,7 @@ export function createHosts(parts: {
   /** Where hosts fetch what they build. */
   door: ContextDoor;
   onAnswer(host: RunHost): void;
+  onLost(apps: string[]): void;
 }): Hosts {
   const { config, store, serverId, registries, paths } = parts;
   const { push, pull, auth } = config.registry;
@@ -35,6 +36,7 @@ export function createHosts(parts: {
     store,
     publicKey: () => `${ensureHostKey(paths.hostsKey).publicKey} dinp`,
     onAnswer: parts.onAnswer,
+    onLost: parts.onLost,
     link: (known, onOpen) =>
       new HostLink(known, {
         privateKey: ensureHostKey(paths.hostsKey).privateKey,

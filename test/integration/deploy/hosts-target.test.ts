@@ -53,6 +53,7 @@ beforeEach(async () => {
     },
     registry: { push: '127.0.0.1:5000', pull: undefined },
     onAnswer: () => undefined,
+    onLost: () => undefined,
     ...{ publicKey: unused, askHostKey: unused, pushCheckImage: unused, removeCheckImage: unused },
   });
   target = new HostsTarget({

@@ -68,3 +68,16 @@ test('a host that was removed is gone', async (context) => {
   assert.equal((await terminal.type('hosts remove web1')).stdout, 'Removed web1.\n');
   assert.deepEqual(terminal.store.hosts.list(), []);
 });
+
+test('a host that has instances is removed only by force, and its apps get others', async (context) => {
+  const terminal = withHost(context);
+  const [host] = terminal.store.hosts.list();
+  const place = { instance: 'dinp-blog--web--v1--1', app: 'blog', release: 1, process: 'web', index: 1 };
+  terminal.store.placements.put({ ...place, hostId: host!.id });
+  const { status, stderr } = await terminal.type('hosts remove web1');
+  assert.equal(status, 1);
+  assert.match(stderr, /web1 has instances of blog\.[\s\S]*dinp hosts drain web1\n.*dinp hosts remove web1 --force/);
+  assert.equal((await terminal.type('hosts remove web1 --force')).status, 0);
+  assert.deepEqual(terminal.lost, ['blog']);
+  assert.equal(terminal.store.placements.find(place.instance), undefined);
+});

@@ -88,6 +88,8 @@ export class Terminal {
   readonly keptLogs = new Map<string, KeptLog>();
   readonly hosts: Hosts;
   readonly domains: AppDomains;
+  /** Apps that lost a host. */
+  readonly lost: string[] = [];
   /** Apps whose route was renewed; a failure of it to come. */
   readonly renewed: string[] = [];
   routeFailure: Error | undefined;
@@ -131,6 +133,7 @@ export class Terminal {
       publicKey: () => 'ssh-ed25519 AAAA dinp',
       link: noNetwork,
       onAnswer: noNetwork,
+      onLost: (apps) => this.lost.push(...apps),
       askHostKey: noNetwork,
       pushCheckImage: noNetwork,
       removeCheckImage: noNetwork,
