@@ -40,8 +40,11 @@ export interface PlanOptions {
 export async function planDeploy(tree: Tree, options: PlanOptions): Promise<DeployPlan> {
   const { intent, unpacked } = await unpack(tree, await readIntent(tree, options), options);
   const { manifest, dir } = intent;
-  if (manifest.builder !== undefined)
-    throw new DinpError('refused', 'dinp.yml has a builder, whose output is what is deployed.');
+  if (manifest.builder !== undefined) {
+    throw new DinpError('refused', 'dinp.yml has a builder, and lies in an archive of the commit.', {
+      hint: 'Commit what is in the archive, unpacked: a builder works on the files of a commit.',
+    });
+  }
   const { artifact, processes } = await planFiles(unpacked ?? intent.folder, intent, options);
   refuseForeignKeys(manifest, artifact, ['stage', 'args', 'dockerfile', 'context']);
   const own = artifact.tree ?? unpacked;
@@ -65,20 +68,26 @@ async function unpack(
 ): Promise<{ intent: Intent; unpacked: Tree | undefined }> {
   const fetched = await fetchArtifact(intent.manifest, options);
   if (fetched !== undefined) return { intent, unpacked: fetched };
-  const archive = await openCommittedArchive(intent.folder, intent.manifest, options.scope);
+  const opened = await openArchiveOf(intent.folder, intent, options);
+  const silent = ['dinp.yml', 'Procfile', 'app.json'].every((path) => tree.find(path) === undefined);
+  if (opened.unpacked === undefined || !silent) return opened;
+  const own = await readIntent(opened.unpacked, options);
+  return { intent: own, unpacked: own.folder };
+}
+
+/** What is inside the archive that files are, and the intent as it holds for that; the same intent where they are none. */
+async function openArchiveOf(
+  files: Tree,
+  intent: Intent,
+  { scope }: PlanOptions,
+): Promise<{ intent: Intent; unpacked: Tree | undefined }> {
+  const archive = await openCommittedArchive(files, intent.manifest, scope);
   if (archive === undefined) return { intent, unpacked: undefined };
-  if ('program' in archive) {
-    const manifest = { ...intent.manifest, artifact: archive.program };
-    return { intent: { ...intent, manifest }, unpacked: undefined };
-  }
-  const { tree: unpacked } = archive;
-  if (['dinp.yml', 'Procfile', 'app.json'].every((path) => tree.find(path) === undefined)) {
-    const own = await readIntent(unpacked, options);
-    return { intent: own, unpacked: own.folder };
-  }
   // The archive's own path means nothing inside of it.
   const { artifact: _packed, ...manifest } = intent.manifest;
-  return { intent: { ...intent, manifest }, unpacked };
+  return 'program' in archive
+    ? { intent: { ...intent, manifest: { ...manifest, artifact: archive.program } }, unpacked: undefined }
+    : { intent: { ...intent, manifest }, unpacked: archive.tree };
 }
 
 /** What dinp.yml names by address, in place of the commit's files. */
@@ -104,8 +113,9 @@ export async function planCompiled(tree: Tree, compiled: Compiled, options: Plan
     const processes = planProcesses(intent, { artifact: compiled.artifact, imageStarts: true });
     return deployPlan(tree, intent, processes, [], { name, found: 'what was compiled before', image, tree, watch: [] });
   }
-  const files = withAskedDockerfile(compiled.tree, intent);
-  const { artifact, processes } = await planFiles(files, intent, options);
+  const left = await openArchiveOf(compiled.tree, intent, options);
+  const files = withAskedDockerfile(left.unpacked ?? compiled.tree, intent);
+  const { artifact, processes } = await planFiles(files, left.intent, options);
   refuseForeignKeys(intent.manifest, artifact, ['stage', 'dockerfile']);
   const { found, image, watch, notes } = artifact;
   return deployPlan(tree, intent, processes, notes, { name, found, image, tree: artifact.tree ?? files, watch });

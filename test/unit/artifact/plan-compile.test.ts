@@ -6,6 +6,7 @@ import type { CompilePlan } from '../../../src/domain/compile-plan.ts';
 import type { DinpError } from '../../../src/domain/errors.ts';
 import { BASES } from '../../support/base-facts.ts';
 import { type MemoryFile, memoryTree } from '../../support/memory-tree.ts';
+import { rawZip } from '../../support/raw-zip.ts';
 
 const options = () => ({ app: 'shop', hostArch: 'amd64', bases: BASES, scope: new AsyncDisposableStack() });
 const BUILDER = 'builder: {image: "maven:3"}\nscripts: {build: mvn package}\n';
@@ -100,6 +101,15 @@ describe('what a builder left', () => {
     await refused(
       planCompiled(commit(), { kind: 'files', tree: memoryTree({ 'a.txt': '' }) }, options()),
       /Nothing to deploy/,
+    );
+  });
+
+  it('may be an archive', async () => {
+    const zip = rawZip([{ name: 'index.html', content: 'hi' }]);
+    const plan = await planCompiled(commit(), { kind: 'files', tree: memoryTree({ 'shop.zip': zip }) }, options());
+    assert.deepEqual(
+      plan.services[0]?.tree.entries.map(({ path }) => path),
+      ['index.html'],
     );
   });
 
