@@ -8,6 +8,7 @@ import type { Operations } from '../deploy/operations.ts';
 import type { Progress } from '../deploy/progress.ts';
 import type { Watcher } from '../deploy/pushes.ts';
 import type { BuildQueue } from '../deploy/queue.ts';
+import type { Reconciler } from '../deploy/reconcile.ts';
 import type { Uploads } from '../deploy/uploads.ts';
 import type { App } from '../domain/app.ts';
 import type { Build } from '../domain/build.ts';
@@ -39,6 +40,7 @@ export interface CommandContext {
   /** Logs that are kept beside images. */
   buildRecords: Pick<BuildRecords, 'read' | 'readImage' | 'takeApart'>;
   cleanUp: Pick<CleanUp, 'run'>;
+  reconciler: Pick<Reconciler, 'run'>;
   hosts: Pick<Hosts, 'publicKey' | 'list' | 'get' | 'add' | 'pin' | 'check' | 'undrain' | 'remove'>;
   domains: Pick<AppDomains, 'list' | 'add' | 'remove'>;
   /** Moves what a host runs to others; gives what had to stay. */

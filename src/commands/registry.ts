@@ -18,6 +18,7 @@ import { defineKeys } from './keys.ts';
 import { defineLogs } from './logs.ts';
 import { requireAdmin } from './lookup.ts';
 import { defineProcesses } from './ps.ts';
+import { defineReconcile } from './reconcile.ts';
 import { defineReleases } from './releases.ts';
 import { defineRun } from './run.ts';
 import { retypedLine, shellLine } from './text.ts';
@@ -89,6 +90,8 @@ const HABITS: Record<string, string> = {
   cancel: 'builds cancel',
   health: 'status',
   prune: 'gc',
+  converge: 'reconcile',
+  repair: 'reconcile',
 };
 
 /**
@@ -182,6 +185,7 @@ function buildProgram(
   defineLogs(program, bind);
   defineRun(program, bind);
   defineVolumes(program, bind);
+  defineReconcile(program, bind);
   program.commandsGroup('The server:');
   defineKeys(program, bind);
   defineTokens(program, bind);

@@ -62,7 +62,7 @@ export function retypedLine(words: readonly string[]): string {
 }
 
 const OWN_COMMAND =
-  /(?<!push )\bdinp (?=(?:apps|config|builds|releases|rollback|units|ps|scale|restart|stop|start|logs|run|volumes|keys|bases|whoami|status|help|deploy|tokens|hosts|domains)\b)/g;
+  /(?<!push )\bdinp (?=(?:apps|config|builds|releases|rollback|units|ps|scale|restart|stop|start|logs|run|volumes|keys|bases|whoami|status|help|deploy|tokens|hosts|domains|reconcile)\b)/g;
 
 /** Text of other rooms, which write our commands as `dinp logs blog`, with what the reader has to type instead. */
 export function withProgram(text: string, program: string): string {

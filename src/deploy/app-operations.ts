@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import type { Identity } from '../domain/identity.ts';
-import { type InstanceSpec, isInstance } from '../domain/instance.ts';
+import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
 import { parseAppName } from '../domain/names.ts';
 import type { Release, ReleaseCause } from '../domain/release.ts';
 import type { UnitFile, UnitKind } from '../domain/unit-file.ts';
@@ -10,9 +10,13 @@ import type { Target } from '../run/target.ts';
 import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
 import type { AppChanges } from './app-changes.ts';
+import { upstreamsOf } from './app-routes.ts';
+import { findReal } from './differences.ts';
+import type { HealthWatch } from './health-watch.ts';
 import { checkFormation, formationOf, listVolumes } from './instances.ts';
-import type { InstanceStatus, Operations } from './operations.ts';
+import type { AppInstances, InstanceStatus, Operations } from './operations.ts';
 import type { Progress } from './progress.ts';
+import type { Reality } from './reality.ts';
 import type { Rollouts } from './rollout.ts';
 
 export interface OperationParts {
@@ -27,6 +31,10 @@ export interface OperationParts {
     setHead(app: string, branch: string): Promise<void>;
     keepRef(app: string, release: number, sha: string): Promise<void>;
   };
+  reality: Reality;
+  watch: Pick<HealthWatch, 'healthOf' | 'routable'>;
+  /** Told how the rollout of a release ended that no build made; `reason` where it failed. */
+  onRelease(release: Release, reason: string | undefined): void;
   units: {
     render(kind: UnitKind, release: Release, specs: InstanceSpec[]): Promise<UnitFile[]>;
     secretFiles(kind: UnitKind, release: Release, specs: InstanceSpec[]): UnitFile[];
@@ -186,20 +194,61 @@ export class AppOperations implements Operations {
 
   async instances(app: App): Promise<InstanceStatus[]> {
     const target = this.#parts.rollouts.liveTarget(app);
-    const real = target.runs ? await target.list(app.name) : [];
+    return this.#statuses(app, target.runs ? await target.list(app.name) : []);
+  }
+
+  async allInstances(apps: App[]): Promise<AppInstances[]> {
+    const lists = new Map<Target, Promise<RunningInstance[]>>();
+    const listOn = (target: Target) => {
+      const list = lists.get(target) ?? (target.runs ? this.#parts.reality.list(target) : Promise.resolve([]));
+      lists.set(target, list);
+      return list;
+    };
+    return await Promise.all(
+      apps.map(async (app) => {
+        try {
+          const list = await listOn(this.#parts.rollouts.liveTarget(app));
+          const own = list.filter((instance) => instance.app === app.name);
+          return { app, instances: this.#statuses(app, own), problem: undefined };
+        } catch (error) {
+          if (!(error instanceof DinpError)) throw error;
+          return { app, instances: this.#statuses(app, []), problem: error.message };
+        }
+      }),
+    );
+  }
+
+  #statuses(app: App, real: RunningInstance[]): InstanceStatus[] {
+    const { rollouts, watch } = this.#parts;
     const release = this.#live(app);
-    const desired = release && !app.stopped ? await this.#parts.rollouts.plan(app, release) : [];
+    const desired = release && !app.stopped ? rollouts.planForDisplay(release) : [];
+    const route = upstreamsOf(watch.routable(desired));
+    const isRouted = (spec: InstanceSpec) => {
+      const [own] = upstreamsOf([spec]);
+      return own === undefined ? undefined : route.includes(own);
+    };
     const rows = desired.map((spec) => ({
       name: spec.name,
       process: spec.process,
       index: spec.index,
       release: spec.release,
       host: spec.host,
-      real: real.find((instance) => isInstance(instance, spec)),
+      real: findReal(spec, real),
       desired: true,
+      health: watch.healthOf(spec.name),
+      routed: isRouted(spec),
     }));
-    const strays = real.filter((instance) => !desired.some((spec) => isInstance(instance, spec)));
-    return [...rows, ...strays.map((instance) => ({ ...instance, real: instance, desired: false }))];
+    const strays = real.filter((instance) => !desired.some((spec) => findReal(spec, [instance])));
+    return [
+      ...rows,
+      ...strays.map((instance) => ({
+        ...instance,
+        real: instance,
+        desired: false,
+        health: undefined,
+        routed: undefined,
+      })),
+    ];
   }
 
   formation(app: App): Record<string, number> {
@@ -258,7 +307,13 @@ export class AppOperations implements Operations {
     });
     progress.heading(`Starting v${release.number}`);
     if (source.source.kind === 'commit') await repositories.keepRef(app.name, release.number, source.source.sha);
-    await rollouts.rollOut(app.id, release, progress, signal);
+    try {
+      await rollouts.rollOut(app.id, release, progress, signal);
+    } catch (error) {
+      if (!signal.aborted) this.#parts.onRelease(release, (error as Error).message);
+      throw error;
+    }
+    this.#parts.onRelease(release, undefined);
     return store.releases.find(app.id, release.number)!;
   }
 

@@ -3,6 +3,7 @@ import type { Identity } from '../domain/identity.ts';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
 import type { Release } from '../domain/release.ts';
 import type { UnitFile, UnitKind } from '../domain/unit-file.ts';
+import type { Health } from './health-rules.ts';
 import type { Progress } from './progress.ts';
 
 /** One row of `dinp ps`: what should run beside what does. */
@@ -17,6 +18,18 @@ export interface InstanceStatus {
   real: RunningInstance | undefined;
   /** false: a stray that should not run. */
   desired: boolean;
+  /** What its health checks say; undefined where it is not watched. */
+  health: Health | undefined;
+  /** Whether visitors are led to it; undefined for processes that have no address. */
+  routed: boolean | undefined;
+}
+
+/** The instances of one app. */
+export interface AppInstances {
+  app: App;
+  instances: InstanceStatus[];
+  /** Why it is not known what runs; the instances are then those that should. */
+  problem: string | undefined;
 }
 
 /** What operators do to apps besides pushing; every change of what runs goes through the app's rollout lock. */
@@ -49,6 +62,8 @@ export interface Operations {
   start(app: App, progress: Progress, signal: AbortSignal): Promise<void>;
 
   instances(app: App): Promise<InstanceStatus[]>;
+  /** The same of several apps, each target asked once; one that does not answer is said. */
+  allInstances(apps: App[]): Promise<AppInstances[]>;
   /** How many instances of each process of the live release are wanted. */
   formation(app: App): Record<string, number>;
   /** The spec of a process's first instance of the live release, for one-off commands; process undefined: web or the first. */

@@ -35,6 +35,8 @@ export interface RolloutParts {
   pullRepository(repository: string): string;
   /** Told of an app whose instances or address could not be set right: it is converged once engine and router answer. */
   tidyLater(app: App): void;
+  /** Of the instances that visitors could be led to, those that they should be; others are left as they are. */
+  routable(specs: InstanceSpec[]): InstanceSpec[];
 }
 
 export interface PlanOptions {
@@ -68,6 +70,11 @@ export class Rollouts {
       throw new DinpError('not-found', `the app ${app.name} was removed meanwhile.`);
     };
     return this.#locks.hold(`${app.id}`, run, () => progress.line('Waiting for another change of this app to end …'));
+  }
+
+  /** Whether somebody is changing what runs of the app right now. */
+  isBusy(app: App): boolean {
+    return this.#locks.isHeld(`${app.id}`);
   }
 
   /**
@@ -158,6 +165,12 @@ export class Rollouts {
     await this.#parts.waitHealthy(this.liveTarget(app), spec, (line) => progress.line(line), signal);
   }
 
+  /** Starts one instance of the live release beside the others and waits until it is healthy. @throws DinpError start-failed, unavailable */
+  async start(app: App, spec: InstanceSpec, progress: Progress, signal: AbortSignal): Promise<void> {
+    await this.liveTarget(app).start(spec, { onProgress: (line) => progress.line(line), signal });
+    await this.waitHealthy(app, spec, progress, signal);
+  }
+
   /** The first instance of a process, as one-off commands need it; holds no port. */
   planOne(release: Release, process: string | undefined): InstanceSpec {
     const found = findProcess(release, process);
@@ -174,7 +187,7 @@ export class Rollouts {
   async converge(app: App, progress: Progress, signal: AbortSignal, formation?: Record<string, number>): Promise<void> {
     const target = this.liveTarget(app);
     const release = this.#live(app);
-    for (const orphan of this.#orphans(app)) await this.#abandon(app, orphan);
+    await this.abandonOrphans(app);
     if (!target.runs) {
       // Nothing to start, but the files say how many instances there should be.
       if (!release || app.stopped) return;
@@ -214,17 +227,22 @@ export class Rollouts {
   /**
    * Makes every router have the routes that the store says, all at once; what is right is not touched, nor apps whose
    * instances are being changed.
+   * @param options.isAsked of other apps nothing is changed
+   * @param options.dryRun nothing is changed at all
    */
-  async syncRoutes(): Promise<RouteSync[]> {
-    return (await this.#parts.router?.syncRoutes(() => this.#wantedRoutes())) ?? [];
+  async syncRoutes(
+    options: { isAsked(app: App): boolean; dryRun: boolean } = { isAsked: () => true, dryRun: false },
+  ): Promise<RouteSync[]> {
+    return (await this.#parts.router?.syncRoutes(() => this.#wantedRoutes(options.isAsked), options)) ?? [];
   }
 
-  #wantedRoutes(): WantedRoutes {
+  #wantedRoutes(isAsked: (app: App) => boolean): WantedRoutes {
     const { store } = this.#parts;
     const routes: Route[] = [];
     const leave = new Set<string>();
     for (const app of store.apps.list()) {
-      const route = this.#locks.isHeld(`${app.id}`) ? undefined : this.#wantedRoute(app);
+      const isLeft = !isAsked(app) || this.#locks.isHeld(`${app.id}`);
+      const route = isLeft ? undefined : this.#wantedRoute(app);
       if (route) routes.push(route);
       else leave.add(app.name);
     }
@@ -244,7 +262,10 @@ export class Rollouts {
     const reachable = target.schedules ? withPort.filter(isPlaced) : withPort;
     if (withPort.length > 0 && reachable.length === 0) return undefined;
     if (reachable.some((spec) => spec.port!.host === 0 || !isPlaced(spec))) return undefined;
-    return routeOf(app, live, reachable, { hosts: this.#parts.addresses.hosts(app, live), port: app.port });
+    return routeOf(app, live, this.#parts.routable(reachable), {
+      hosts: this.#parts.addresses.hosts(app, live),
+      port: app.port,
+    });
   }
 
   /** Removes instances of the app that are not among `keep`, from every target that it ever ran on; their ports are free again. */
@@ -286,8 +307,13 @@ export class Rollouts {
     await this.exclusively(app, SILENT, (current) => this.#abandon(current, release));
   }
 
+  /** Gives up the app's orphans; under its lock. */
+  async abandonOrphans(app: App): Promise<void> {
+    for (const orphan of this.orphans(app)) await this.#abandon(app, orphan);
+  }
+
   /** Releases that never became live, and of which no build takes care: what a full disk or a dead server leaves. */
-  #orphans(app: App): Release[] {
+  orphans(app: App): Release[] {
     const { store } = this.#parts;
     const builds = store.builds.listUnfinished().map((build) => build.id);
     return store.releases
@@ -409,7 +435,10 @@ export class Rollouts {
     }
     const port = await addresses.ensureAppPort(app);
     const current = store.apps.findById(app.id)!;
-    const route = routeOf(current, release, reachable, { hosts: addresses.hosts(current, release), port });
+    const route = routeOf(current, release, this.#parts.routable(reachable), {
+      hosts: addresses.hosts(current, release),
+      port,
+    });
     const away = await router.setRoute(route);
     if (route.upstreams.length > 0) progress.line(`Traffic goes to ${specs[0]!.app} v${specs[0]!.release}`);
     for (const each of away) progress.line(`The router ${each} does not answer; it gets the route once it does.`);

@@ -75,9 +75,9 @@ export class CaddyRouter {
   }
 
   /** See Router.syncRoutes. @throws DinpError unavailable */
-  async sync(wanted: () => WantedRoutes): Promise<Omit<RouteSync, 'router'>> {
+  async sync(wanted: () => WantedRoutes, { dryRun } = { dryRun: false }): Promise<Omit<RouteSync, 'router'>> {
     try {
-      return await this.#syncSome(wanted, () => true);
+      return await this.#syncSome(wanted, () => true, dryRun);
     } catch (error) {
       if (!isRefusal(error)) throw error;
     }
@@ -124,7 +124,11 @@ export class CaddyRouter {
   }
 
   /** Removes what should not be there, and sets the routes of chosen apps. */
-  async #syncSome(wanted: () => WantedRoutes, isChosen: (app: string) => boolean): Promise<Omit<RouteSync, 'router'>> {
+  async #syncSome(
+    wanted: () => WantedRoutes,
+    isChosen: (app: string) => boolean,
+    dryRun = false,
+  ): Promise<Omit<RouteSync, 'router'>> {
     let report: Omit<RouteSync, 'router'> = { set: [], removed: [], problems: [] };
     await this.#change((before) => {
       const { routes, leave } = wanted();
@@ -149,7 +153,7 @@ export class CaddyRouter {
       if (taken.length + stale.length === 0) return before;
       const after = withRoutes(this.#layout, before, taken, stale);
       report.set = differingApps(this.#layout, before, after);
-      return after;
+      return dryRun ? before : after;
     });
     return report;
   }

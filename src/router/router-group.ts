@@ -50,8 +50,8 @@ export class RouterGroup implements Router {
     return await this.#change(app, undefined);
   }
 
-  async syncRoutes(wanted: () => WantedRoutes): Promise<RouteSync[]> {
-    return await Promise.all(this.#members.map((member) => this.#sync(member, wanted)));
+  async syncRoutes(wanted: () => WantedRoutes, options = { dryRun: false }): Promise<RouteSync[]> {
+    return await Promise.all(this.#members.map((member) => this.#sync(member, wanted, options)));
   }
 
   async drain(upstreams: string[], options: { maxMs: number; signal: AbortSignal }): Promise<boolean> {
@@ -83,7 +83,7 @@ export class RouterGroup implements Router {
     );
   }
 
-  async #sync(member: Member, wanted: () => WantedRoutes): Promise<RouteSync> {
+  async #sync(member: Member, wanted: () => WantedRoutes, options: { dryRun: boolean }): Promise<RouteSync> {
     const router = member.caddy.name;
     let routes: Route[] = [];
     const missed = new Map(member.missed);
@@ -92,7 +92,8 @@ export class RouterGroup implements Router {
         const all = wanted();
         routes = all.routes.filter(({ app }) => !all.leave.has(app));
         return all;
-      });
+      }, options);
+      if (options.dryRun) return { router, ...report };
       for (const { app, upstreams } of routes) {
         if (member.missed.get(app) === missed.get(app)) member.missed.delete(app);
         member.upstreams.set(app, upstreams);

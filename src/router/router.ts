@@ -58,8 +58,9 @@ export interface Router {
    * Makes every router have exactly these routes of this server, and changes nothing that is right. Routes of other
    * servers and all else in a router's config are left alone.
    * @param wanted asked, without waiting, when its turn has come: no setRoute comes between its answer and the change
+   * @param options.dryRun only says what differs
    */
-  syncRoutes(wanted: () => WantedRoutes): Promise<RouteSync[]>;
+  syncRoutes(wanted: () => WantedRoutes, options: { dryRun: boolean }): Promise<RouteSync[]>;
   /**
    * Waits until requests that were on their way to upstreams before `setRoute` took them out have ended, so that their
    * instances may be stopped. @returns whether they have within maxMs

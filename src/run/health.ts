@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
 import { canceled } from './canceled.ts';
+import { checkCommand } from './check-command.ts';
 import { explainFailure, labelOf, portHint } from './health-failure.ts';
 import { type Address, probeHttp, probeTcp, type Verdict } from './probe.ts';
 import type { Target } from './target.ts';
@@ -198,23 +199,13 @@ class HealthWait {
   }
 
   async #checkCommand(command: string[], proof: string): Promise<string | undefined> {
-    const chunks: Uint8Array[] = [];
-    const keep = (chunk: Uint8Array) => void chunks.push(chunk);
-    const timeout = AbortSignal.timeout(this.#limit(this.#spec.health.timeoutMs));
-    const signal = AbortSignal.any([timeout, this.#options.signal]);
+    const timeoutMs = this.#limit(this.#spec.health.timeoutMs);
+    const { signal } = this.#options;
+    const result = await checkCommand(this.#target, this.#spec.name, command, { timeoutMs, signal });
+    if (result.kind === 'passed') return proof;
     const what = proof.replace(/^passes/, 'did not pass');
-    try {
-      const streams = { stdin: undefined, onStdout: keep, onStderr: keep, signal };
-      const status = await this.#target.exec(this.#spec.name, command, streams);
-      if (status === 0) return proof;
-      const said = Buffer.concat(chunks).toString().trim().split('\n').at(-1)?.slice(0, 200);
-      this.#problem = `${what} (status ${status}${said ? `: ${said}` : ''})`;
-    } catch (error) {
-      if (this.#options.signal.aborted) throw canceled(this.#options.signal, error);
-      if (error instanceof DinpError && error.code === 'unavailable') throw error;
-      if (!timeout.aborted) this.#problem = what;
-      else if (!this.#isCutShort || this.#problem === '') this.#problem = `${what} (it took too long)`;
-    }
+    if (result.kind === 'failed') this.#problem = `${what}${result.said}`;
+    else if (!this.#isCutShort || this.#problem === '') this.#problem = `${what} (it took too long)`;
     return undefined;
   }
 

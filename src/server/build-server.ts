@@ -10,6 +10,7 @@ import { CleanUp } from '../deploy/clean-up.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { Downloads } from '../deploy/download.ts';
 import { drainHost } from '../deploy/drain-host.ts';
+import { buildEvent, releaseEvent } from '../deploy/events.ts';
 import { ImageUse } from '../deploy/image-use.ts';
 import { PartialUploads } from '../deploy/partial-uploads.ts';
 import { Pushes } from '../deploy/pushes.ts';
@@ -44,6 +45,7 @@ import { createPlanning } from './planning.ts';
 import { createRunSide } from './run-side.ts';
 import { checkServices } from './services.ts';
 import { hostPlatform, packageVersion } from './this-machine.ts';
+import { createWatchSide } from './watch-side.ts';
 
 const UPLOAD_STALL_MS = 60_000;
 
@@ -114,6 +116,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     pullRepository: (repository) =>
       repository.replace(config.registry.push, config.registry.pull ?? config.registry.push),
     tidyLater: (app) => tidy(app),
+    routable: (specs) => after.watch.routable(specs),
   });
   const pusherProgram = sshProgram(config);
   const imageUse = new ImageUse();
@@ -146,6 +149,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     onFinished: (build, milliseconds) => {
       const { app, id, source, state, release } = build;
       log.info({ app, build: id, source: shortSource(source), state, release, milliseconds }, 'build finished');
+      after.tell(buildEvent(build));
       repositories.maintain(app).then((done) => done && log.info({ app }, 'repository repacked'), onError);
       cleanUp.after(build).catch(onError);
     },
@@ -186,6 +190,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     removeUploads: (app) => uploads.removeAll(app),
   });
   const tidy = tidier({ rollouts, changes, report }, onError);
+  const after = createWatchSide({ config, store, rollouts, changes, target, report, onError });
   const operations = new AppOperations({
     store,
     changes,
@@ -194,6 +199,9 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     target,
     repositories,
     units,
+    reality: after.reality,
+    watch: after.watch,
+    onRelease: (release, reason) => after.tell(releaseEvent(release, reason)),
   });
   const pushes = new Pushes({
     store,
@@ -229,6 +237,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
       buildLogs: logs,
       buildRecords,
       cleanUp,
+      reconciler: after.reconciler,
       hosts,
       domains: new AppDomains({ store, rollouts, addresses }),
       drainHost: (host, progress, signal) => drainHost({ store, rollouts }, host, progress, signal),
@@ -280,7 +289,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     },
     report,
   };
-  return { store, queue, control, api, recovery, cleanUp, repositories, onError };
+  return { store, queue, control, api, recovery, after, cleanUp, repositories, onError };
 }
 
 /** How people without the `dinp` program call its commands. */

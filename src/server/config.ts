@@ -207,6 +207,24 @@ const schema = z.strictObject({
       uploads: z.coerce.number().int().min(1).max(64).default(4).describe('uploads over HTTP at once'),
     })
     .prefault({}),
+  reconcile: z
+    .strictObject({
+      every: duration
+        .refine((text) => parseConfigDuration(text) > 0, 'must be longer than 0')
+        .default('60s')
+        .describe('how often what runs and the routes are compared with what should be, and set right'),
+    })
+    .prefault({}),
+  notify: z
+    .strictObject({
+      url: z
+        .url({ protocol: /^https?$/, error: 'must be an http or https address' })
+        .optional()
+        .describe('webhook that is told of deploys, failing instances and hosts that do not answer (docs/webhook.md)'),
+      secret: z.string().min(1).optional().describe('key of the HMAC-SHA256 in its X-Dinp-Signature header'),
+      timeout: duration.default('10s').describe('longest answer; what was not taken is sent again later'),
+    })
+    .prefault({}),
   keep: z
     .strictObject({
       branch: count.default(DEFAULT_KEEP.branch).describe('images of how many newest commits of each branch stay'),

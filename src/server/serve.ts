@@ -37,13 +37,18 @@ export async function serve(options: ServeOptions): Promise<void> {
     { ssh: door.port, hostKey: door.hostKey.fingerprint, nativeCrypto: door.nativeCrypto, web: web?.port },
     'server started',
   );
+  server.after.start();
   syncRoutes(server.recovery)
     .then(() => convergeApps(server.recovery, server.store.apps.list()))
-    .then(() => server.cleanUp.soon(server.store.apps.list().map(({ id }) => id)))
+    .then(() => {
+      server.after.reconciler.pass().catch(server.onError);
+      return server.cleanUp.soon(server.store.apps.list().map(({ id }) => id));
+    })
     .catch(server.onError);
   const signal = await nextSignal();
   log.info({ signal }, 'server stopping');
   server.queue.close();
+  server.after.close();
   await Promise.all([door.close(), web?.close()]);
   socket.close();
   server.store.close();

@@ -8,6 +8,7 @@ import { Formation } from './formation.ts';
 import { RunHosts } from './hosts.ts';
 import { Images } from './images.ts';
 import { Keys } from './keys.ts';
+import { Notifications } from './notifications.ts';
 import { Placements } from './placements.ts';
 import { InstancePorts } from './ports.ts';
 import { Releases } from './releases.ts';
@@ -28,6 +29,7 @@ export class Store {
   readonly images: Images;
   readonly hosts: RunHosts;
   readonly placements: Placements;
+  readonly notifications: Notifications;
   readonly #db: Sqlite;
 
   constructor(db: Sqlite) {
@@ -44,6 +46,7 @@ export class Store {
     this.images = new Images(db);
     this.hosts = new RunHosts(db);
     this.placements = new Placements(db);
+    this.notifications = new Notifications(db);
     this.tokens = new Tokens(db);
   }
 

@@ -18,6 +18,8 @@ export interface Caddy extends AsyncDisposable {
   pid(): number;
   /** Ends it and starts it again the way a service manager would, with `--resume`. */
   restart(): Promise<void>;
+  /** The same, with a folder that was lost: it knows no app any more. */
+  restartAnew(): Promise<void>;
   stop(): Promise<void>;
   log(): Promise<string>;
 }
@@ -68,6 +70,11 @@ export async function startCaddy(
     log: () => readFile(log, 'utf8'),
     async restart() {
       await end();
+      end = await run();
+    },
+    async restartAnew() {
+      await end();
+      await rm(join(folder, 'caddy'), { recursive: true, force: true });
       end = await run();
     },
     stop: () => end(),

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 
 const ENGINE = '/var/run/docker.sock';
 
+const NOTHING = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]';
+
 /** A socket that leads to the engine, until it is cut: for a server that loses its engine. */
 export interface EngineProxy extends AsyncDisposable {
   /** For the server's config. */
@@ -13,6 +15,8 @@ export interface EngineProxy extends AsyncDisposable {
   cut(): Promise<void>;
   /** Listens again. */
   restore(): Promise<void>;
+  /** While true, the engine answers that it has no container at all, though it has. */
+  blind: boolean;
 }
 
 export async function startEngineProxy(): Promise<EngineProxy> {
@@ -28,8 +32,14 @@ export async function startEngineProxy(): Promise<EngineProxy> {
       open.add(end);
       end.on('error', () => other.destroy());
       end.once('close', () => open.delete(end));
-      end.pipe(other);
     }
+    far.pipe(near);
+    near.on('data', (chunk: Buffer) => {
+      // A request without a body comes in one piece.
+      if (proxy.blind && chunk.toString('latin1', 0, 100).includes(' /containers/json')) near.write(NOTHING);
+      else far.write(chunk);
+    });
+    near.once('end', () => far.end());
   });
   const listen = () => new Promise<void>((resolve) => server.listen(socket, resolve));
   const cut = async () => {
@@ -39,7 +49,8 @@ export async function startEngineProxy(): Promise<EngineProxy> {
     await closed;
   };
   await listen();
-  return {
+  const proxy: EngineProxy = {
+    blind: false,
     socket,
     cut,
     restore: listen,
@@ -48,4 +59,5 @@ export async function startEngineProxy(): Promise<EngineProxy> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+  return proxy;
 }

@@ -14,8 +14,9 @@ import type { KeptLog } from '../../../src/deploy/build-records.ts';
 import type { CleanUpReport } from '../../../src/deploy/clean-up.ts';
 import { Downloads } from '../../../src/deploy/download.ts';
 import { Hosts } from '../../../src/deploy/hosts.ts';
-import type { InstanceStatus, Operations } from '../../../src/deploy/operations.ts';
+import type { AppInstances, InstanceStatus, Operations } from '../../../src/deploy/operations.ts';
 import { BuildQueue } from '../../../src/deploy/queue.ts';
+import type { ReconcileReport } from '../../../src/deploy/reconcile.ts';
 import { Uploads } from '../../../src/deploy/uploads.ts';
 import type { App } from '../../../src/domain/app.ts';
 import { DinpError } from '../../../src/domain/errors.ts';
@@ -93,6 +94,7 @@ export class Terminal {
   /** Apps whose route was renewed; a failure of it to come. */
   readonly renewed: string[] = [];
   routeFailure: Error | undefined;
+  reconciled: ReconcileReport = { apps: [], strays: [], problems: [], looked: 1 };
   cleanedUp: CleanUpReport = { untouched: [], removed: [], kept: [], notes: [] };
 
   constructor(context: TestContext) {
@@ -226,6 +228,13 @@ export class Terminal {
           return { repository, name };
         },
       },
+      reconciler: {
+        run: async (isAsked, { dryRun }) => {
+          const asked = this.store.apps.list().filter(isAsked);
+          this.operations.calls.push(['reconcile', asked.map(({ name }) => name), dryRun]);
+          return this.reconciled;
+        },
+      },
       cleanUp: {
         run: async (isAsked, isDryRun) => {
           this.operations.calls.push([
@@ -308,6 +317,8 @@ async function* oneChunk(data: string | Uint8Array): AsyncGenerator<Uint8Array> 
 export class MemoryOperations implements Operations {
   readonly calls: unknown[][] = [];
   rows: InstanceStatus[] = [];
+  /** Why it is not known what runs, by app. */
+  readonly problems = new Map<string, string>();
   failure: unknown;
   readonly #store: Store;
 
@@ -382,6 +393,14 @@ export class MemoryOperations implements Operations {
 
   async instances(): Promise<InstanceStatus[]> {
     return this.rows;
+  }
+
+  async allInstances(apps: App[]): Promise<AppInstances[]> {
+    return apps.map((app) => ({
+      app,
+      instances: this.rows.filter(({ name }) => name.startsWith(`dinp-${app.name}--`)),
+      problem: this.problems.get(app.name),
+    }));
   }
 
   formation(app: App): Record<string, number> {
@@ -484,6 +503,8 @@ export function instance(name: string, index: number, more: Partial<InstanceStat
       restarts: 0,
       hostPort: name === 'web' ? 22_000 + index : undefined,
     },
+    health: undefined,
+    routed: undefined,
     ...more,
   };
 }
