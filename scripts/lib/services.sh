@@ -118,6 +118,8 @@ YAML
 choose_router() {
   local from
   CADDY=$(from_config router.caddy) || CADDY=''
+  # Of several the first; the others are of other machines.
+  CADDY=${CADDY%%,*}
   from=$CADDY
   if [ "$CADDY" = none ]; then
     step router skipped "router.caddy is none in $CONFIG: apps get a port that changes with each release"

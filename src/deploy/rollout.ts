@@ -277,7 +277,8 @@ export class Rollouts {
       const isLive = target === this.liveTarget(app);
       try {
         const others = (await target.list(app.name)).filter((instance) => !(isLive && isKept(instance)));
-        const old = this.#withoutUsed(app, others, progress);
+        // An app that is stopped, renamed or removed is meant to be gone, whoever still asks for it.
+        const old = keep.length === 0 ? others : this.#withoutUsed(app, others, progress);
         await this.#remove(app, target, old, progress);
         const left = others.filter((instance) => !old.includes(instance)).map((instance) => instance.name);
         target.forgetPlaces?.(app.name, [...(isLive ? names : []), ...left]);
@@ -353,11 +354,11 @@ export class Rollouts {
    */
   #withoutUsed(app: App, old: RunningInstance[], progress: Progress): RunningInstance[] {
     const usersOf = (instance: RunningInstance) =>
-      this.#parts.router?.stillUsing(app.name, upstreamsOfRunning([instance])) ?? [];
-    const used = old.filter((instance) => upstreamsOfRunning([instance]).length > 0 && usersOf(instance).length > 0);
+      instance.process === WEB ? this.#parts.router?.stillUsing(app.name, upstreamsOfRunning([instance])) : undefined;
+    const used = old.filter((instance) => (usersOf(instance) ?? []).length > 0);
     if (used.length > 0) {
       const names = used.map((instance) => `${instance.process}.${instance.index} of v${instance.release}`).join(', ');
-      progress.line(`Keeping ${names}: the router ${usersOf(used[0]!).join(', ')} may still send visitors there.`);
+      progress.line(`Keeping ${names}: the router ${usersOf(used[0]!)!.join(', ')} may still send visitors there.`);
     }
     return old.filter((instance) => !used.includes(instance));
   }

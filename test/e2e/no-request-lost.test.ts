@@ -31,7 +31,7 @@ test('no request of 20,000 fails: ten deploys, scaling, a rollback, a new name, 
     { host: '127.0.0.1', port: Number(port) },
     { host: '127.0.0.1', port: server.namesPort, headers: { host: `${me.app}.localhost` } },
   ];
-  await using load = new Load(targets, { clients: 2, pauseMs: 8, isGood: (body) => PAGE.test(body) });
+  await using load = new Load(targets, { clients: 2, pauseMs: 5, isGood: (body) => PAGE.test(body) });
   for (let number = 1; number <= DEPLOYS; number++) {
     await deploy(me, number);
     assert.equal(await served(server, me), `release ${number}\n`);

@@ -266,8 +266,10 @@ export class TestServer implements AsyncDisposable {
     return await this.curlUrl(`http://${app}.localhost:${this.namesPort}${path}`);
   }
 
-  async curlUrl(url: string): Promise<Page> {
-    const flags = ['-q', '-sS', '--noproxy', '*', '-m', '20', '-w', '\n%{http_code}', url];
+  /** @param headers `Name: value` */
+  async curlUrl(url: string, ...headers: string[]): Promise<Page> {
+    const more = headers.flatMap((header) => ['-H', header]);
+    const flags = ['-q', '-sS', '--noproxy', '*', '-m', '20', '-w', '\n%{http_code}', ...more, url];
     const { status, stdout, stderr } = await start('curl', flags, { env: this.#env() }).ended;
     if (status !== 0) return { status: 0, body: stderr };
     const at = stdout.lastIndexOf('\n');

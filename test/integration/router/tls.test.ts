@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { access, readFile } from 'node:fs/promises';
+import { access, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { CaddyRouter } from '../../../src/router/caddy.ts';
 import type { Route } from '../../../src/router/router.ts';
@@ -11,6 +12,7 @@ import { readTls } from '../../../src/server/read-tls.ts';
 import { type Caddy, freePorts, startCaddy } from '../../support/caddy.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 import { until } from '../../support/until.ts';
+import type { AcmeResult } from './acme.ts';
 import { startBackend } from './backend.ts';
 
 const run = promisify(execFile);
@@ -127,5 +129,17 @@ describe('HTTPS', { concurrency: 2 }, () => {
     assert.notEqual(await readFile(cert, 'utf8'), before);
     await router.sync(() => ({ routes: [route], leave: new Set() }));
     assert.equal((await curl(`https://www.example.org:${https}/`, cert)).body, 'blog', 'the new one is shown');
+  });
+
+  test('by an ACME authority of your own, which asks for the name on the ports that visitors use', async () => {
+    const script = fileURLToPath(new URL('./acme.ts', import.meta.url));
+    const hosts = join(tempFolder(), 'hosts');
+    await writeFile(hosts, '127.0.0.1 localhost ca.test www.shop.test\n');
+    const inside = 'ip link set lo up && mount --bind "$2" /etc/hosts && exec "$0" "$1"';
+    const flags = process.getuid?.() === 0 ? '-nm' : '-rnm';
+    const { stdout } = await run('unshare', [flags, 'sh', '-c', inside, process.execPath, script, hosts]);
+    const { body, redirect, issuer } = JSON.parse(stdout) as AcmeResult;
+    assert.deepEqual([body, redirect], ['shop', 'https://www.shop.test/a']);
+    assert.match(issuer, /Test Authority/);
   });
 });
