@@ -15,6 +15,8 @@ export interface AddressSettings {
   routerPort: number | undefined;
   /** Port where the router serves a host name by HTTPS; undefined where it does not. */
   httpsPort?(host: string): number | undefined;
+  /** false of a target that only writes files: whoever takes them decides where its apps are reached. */
+  isReached?(target: string): boolean;
   /** Inclusive. */
   appPorts: [number, number];
   /** Inclusive. */
@@ -50,12 +52,12 @@ export class Addresses {
     return `http://${host}${routerPort === 80 ? '' : `:${routerPort}`}`;
   }
 
-  /** Addresses for people, best first; empty where the app has no web process. */
+  /** Addresses for people, best first; empty where the app has no web process, or something else runs it. */
   list(app: App, release: Release): string[] {
     const web = release.services
       .flatMap((service) => service.processes)
       .some((process) => process.name === WEB && process.port !== undefined);
-    if (!web) return [];
+    if (!web || this.#settings.isReached?.(release.target) === false) return [];
     const { routerPort, address } = this.#settings;
     if (routerPort === undefined) {
       const first = this.#firstWeb(release);

@@ -61,6 +61,7 @@ export function createRunSide(parts: {
     routerPort: router && portOf(listen),
     httpsPort: (host) => (tls && hasHttps(tls, host) ? portOf(tls.listen) : undefined),
     placeOf: (release, instance) => target(release.target).placeOf?.(instance)?.address,
+    isReached: (name) => targets.get(name)?.runs !== false,
     appPorts: parsePortRange(config.ports.apps),
     instancePorts: parsePortRange(config.ports.instances),
   });

@@ -87,6 +87,7 @@ describe('what is pushed', { concurrency: 2 }, () => {
     const push = await me.push();
     assert.equal(push.status, 0, push.output);
     assert.match(push.output, /Unit files are ready: \S.* units show shop\n/);
+    assert.match(push.output, /-----> Released v1 {2}\(/);
     assert.deepEqual(emits.containers(), []);
     const units = await emits.ssh(['units', 'show', me.app]);
     assert.equal(units.status, 0);
