@@ -253,6 +253,10 @@ function fetchConfig(port: number, { path, token }: { path: string; token: strin
     'fail',
     'silent',
     'show-error',
-    'retry = 3\n',
+    // An SSH connection that is lost takes the way here with it, and comes back; one that stalls does not.
+    'retry = 4',
+    'retry-all-errors',
+    'speed-limit = 1',
+    'speed-time = 60\n',
   ].join('\n');
 }

@@ -21,6 +21,10 @@ interface Issued {
   open(): Readable;
 }
 
+const MAX_CONNECTIONS = 64;
+/** From a connection's start until its request is there. */
+const ASK_TIMEOUT_MS = 10_000;
+
 /**
  * Hands build contexts out to machines that build for us. It listens nowhere: connections are brought to it, each over the SSH
  * connection to a host. A ticket is good for the context of one app and source; it ends when all of that was sent, when its time is
@@ -29,15 +33,26 @@ interface Issued {
 export class ContextDoor {
   readonly #server: Server;
   readonly #tickets = new Map<string, Issued>();
+  /** Open connections, and what ends those that ask for nothing. */
+  readonly #waiting = new Map<Duplex, NodeJS.Timeout>();
 
   constructor() {
-    this.#server = createServer({ headersTimeout: 10_000, requestTimeout: 10_000 }, (request, response) => {
+    this.#server = createServer((request, response) => {
+      clearTimeout(this.#waiting.get(request.socket));
+      response.setHeader('Connection', 'close');
       this.#answer(request, response).catch(() => response.destroy());
     });
   }
 
-  /** Answers HTTP on a connection. */
+  /** Answers HTTP on a connection, one request each. Whoever is on the host can open them, so they are few and short. */
   serve(connection: Duplex): void {
+    if (this.#waiting.size >= MAX_CONNECTIONS) return void connection.destroy();
+    const end = setTimeout(() => connection.destroy(), ASK_TIMEOUT_MS).unref();
+    this.#waiting.set(connection, end);
+    connection.once('close', () => {
+      clearTimeout(end);
+      this.#waiting.delete(connection);
+    });
     this.#server.emit('connection', connection);
   }
 
@@ -60,7 +75,8 @@ export class ContextDoor {
     const ticket = token === undefined ? undefined : this.#find(token);
     if (ticket === undefined) return refuse(response, 401);
     if (request.url !== ticket.path) return refuse(response, 403);
-    if (ticket.isBusy) return refuse(response, 409);
+    // Of a transfer that was cut we may not have heard yet: 503 is asked again.
+    if (ticket.isBusy) return refuse(response, 503);
     ticket.isBusy = true;
     try {
       response.writeHead(200, { 'Content-Type': 'application/x-tar', 'Cache-Control': 'no-store' });
@@ -81,7 +97,7 @@ export class ContextDoor {
 }
 
 function refuse(response: ServerResponse, status: number): void {
-  response.writeHead(status, { 'Content-Length': 0, Connection: 'close' }).end();
+  response.writeHead(status, { 'Content-Length': 0 }).end();
 }
 
 function sha256(text: string): Buffer {

@@ -60,11 +60,10 @@ export class HostImageBuilder implements ImageBuilder {
     const tags = new ImageTags(registries, request, recipe.key, platform);
     const known = await tags.reuse();
     if (known !== undefined) return known;
-    const digest = await this.#make(place, request, await provideFor(recipe, bases), {
-      builder,
-      tag: await tags.freeTag(),
-    });
-    return await tags.finish(await this.#pushed(request, digest, { key: recipe.key, platform }));
+    const tag = await tags.freeTag();
+    const digest = await this.#make(place, request, await provideFor(recipe, bases), { builder, tag });
+    // A journal may have lost the line with the digest; the tag is this build's as well.
+    return await tags.finish(await this.#pushed(request, digest ?? tag, { key: recipe.key, platform }));
   }
 
   /** @returns the digest that was pushed, by what the CLI says */
@@ -103,11 +102,11 @@ export class HostImageBuilder implements ImageBuilder {
   /** The image that the registry has by now: never a release before the manifest is there, and of this content. */
   async #pushed(
     { repository, signal }: ImageRequest,
-    digest: string | undefined,
+    reference: string,
     { key, platform }: { key: string; platform: string },
   ): Promise<Manifest> {
     const { own } = this.#options.registries;
-    const manifest = digest === undefined ? undefined : await own.getManifest(repository, digest, signal);
+    const manifest = await own.getManifest(repository, reference, signal);
     const config = manifest && (await readConfigOf(own, repository, manifest, platform, signal));
     if (manifest !== undefined && config?.labels[IMAGE_LABEL.key] === key) return manifest;
     throw new DinpError('unavailable', `The registry ${own.address} does not have the image that was pushed to it.`);

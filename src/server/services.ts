@@ -14,7 +14,10 @@ export async function checkServices(parts: {
   const { config, docker, registry, router } = parts;
   return await Promise.all([
     status('engine', config.docker.socket, async () => {
-      const version = await docker.version();
+      const version = await docker.version().catch((error: unknown) => {
+        if (needsEngine(config)) throw error;
+      });
+      if (version === undefined) return 'none here: Dockerfiles are built on hosts';
       return `Docker ${version.Version} at ${config.docker.socket}`;
     }),
     status('registry', config.registry.push, async () => {
@@ -33,6 +36,12 @@ async function checkRouters(router: Router | undefined): Promise<ServiceStatus[]
     ok: error === undefined,
     detail: error === undefined ? `Caddy at ${where}, ${routes} routes` : `${where}: ${error.message}`,
   }));
+}
+
+/** Whether a server so configured is broken without an engine. */
+function needsEngine({ builds, target, swarm }: ServerConfig): boolean {
+  if (builds.on === 'local' || target === 'docker' || target === 'systemd') return true;
+  return target === 'swarm' && swarm.managers.length === 0;
 }
 
 async function status(name: string, where: string, look: () => Promise<string>): Promise<ServiceStatus> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
+import { listOneshots, removeOneshot, runOneshot } from '../../src/run/oneshot-unit.ts';
 import { startServer, type TestServer } from '../support/dinp-server.ts';
 import { type Gate, makeGate } from '../support/gate.ts';
 import type { GitClient } from '../support/git-client.ts';
@@ -68,6 +69,9 @@ test('a push builds on the host, its lines come as they are printed, and what it
   assert.match(output, /Released v1/);
   assert.equal((await server.curl(client.app)).body, 'hello\n');
   assert.equal(await left(), '');
+  const ports = `ss -ltnH 'src 127.0.0.1' | awk '{sub(/.*:/, "", $4); print $4}'`;
+  const asked = `for port in $(${ports}); do curl -s -o /dev/null -w '%{http_code}\\n' "127.0.0.1:$port/contexts/${client.app}/${client.commits.at(-1)}.tar"; done`;
+  assert.match(await machine.exec(asked), /^401$/m, 'the door is shut without a token');
 });
 
 test('the same content is not built again', async () => {
@@ -115,6 +119,23 @@ test('a build goes on where the connection to the host is lost', async () => {
   const { status, output } = client.pushed(await push.ended);
   assert.equal(status, 0, output);
   assert.equal(await left(), '');
+});
+
+test('a unit ends by itself at its time limit, and says which command that was', async () => {
+  const text = (command: string) =>
+    `[Service]\nType=oneshot\nRemainAfterExit=yes\nTimeoutStartSec=1\nKillSignal=SIGKILL\nExecStart=/bin/echo begun\nExecStart=${command}\n`;
+  const lines: string[] = [];
+  const options = { onLine: (line: string) => void lines.push(line), signal: AbortSignal.timeout(30_000) };
+  const run = (name: string, command: string) =>
+    runOneshot(machine.host, { name: `${name}.service`, text: text(command) }, options);
+  assert.deepEqual(await run('t-late', '/bin/sleep 60'), { result: 'timeout', command: 1, how: 'signal 9/KILL' });
+  assert.deepEqual(await run('t-bad', '/bin/sh -c "echo bad >&2; exit 9"'), {
+    ...{ result: 'exit-code', command: 1, how: 'exit status 9' },
+  });
+  assert.equal((await run('t-good', '/bin/true')).result, 'success');
+  assert.deepEqual(lines, ['begun', 'begun', 'bad', 'begun']);
+  for (const name of ['t-late', 't-bad', 't-good']) await removeOneshot(machine.host, name);
+  assert.deepEqual(await listOneshots(machine.host, 't-', '/run/dinp-build'), []);
 });
 
 test('what a server left that was killed in the middle ends at its next start, and its build starts over', async () => {

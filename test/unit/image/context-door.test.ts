@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
@@ -46,6 +46,24 @@ test('nothing without a token, with another, for another app or commit, or by an
   assert.equal((await get('/', ticket.token)).status, 403);
   assert.equal((await get(ticket.path, ticket.token, 'POST')).status, 405);
   assert.equal((await get(ticket.path, ticket.token)).status, 200);
+});
+
+test('while it is read, nobody else can read it', async () => {
+  const slow = new Readable({ read() {} });
+  const opened = new EventEmitter();
+  const content = () => {
+    opened.emit('opened');
+    return slow;
+  };
+  using ticket = issue({ content });
+  const isOpen = once(opened, 'opened');
+  const first = get(ticket.path, ticket.token);
+  await isOpen;
+  slow.push('begun, ');
+  assert.equal((await get(ticket.path, ticket.token)).status, 503);
+  slow.push('done');
+  slow.push(null);
+  assert.deepEqual(await first, { status: 200, text: 'begun, done' });
 });
 
 test('a token ends with its time, and with its build', async () => {
