@@ -199,12 +199,22 @@ export class HealthWatch {
       }
     }
     if (signal.aborted || this.#watched.get(each.spec.name) !== each || this.#isBusy(each.app)) return;
+    if (look.kind === 'failing' && !this.#isWanted(each)) return;
     const before = each.health;
     each.health = afterLook(before, look, each.spec.health, Date.now());
     this.#tellChange(each, before);
     const isMissing = each.real === undefined || each.real.state === 'exited';
     if (look.kind === 'failing' && isMissing) this.#parts.onMissing(each.app);
     if (isOut(before) !== isOut(each.health)) await this.#route(each.app);
+  }
+
+  /** Whether it still should run: what was planned may be older than the last change of the app. */
+  #isWanted({ app: { id }, spec }: Watched): boolean {
+    const { store, rollouts } = this.#parts;
+    const app = store.apps.findById(id);
+    if (app === undefined || app.stopped || app.liveRelease !== spec.release) return false;
+    const release = store.releases.find(id, spec.release);
+    return release !== undefined && rollouts.planForDisplay(release).some(({ name }) => name === spec.name);
   }
 
   #tellChange({ spec, health }: Watched, before: Health): void {

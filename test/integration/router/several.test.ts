@@ -142,6 +142,12 @@ describe('routes as the store has them', { concurrency: 2 }, () => {
     );
     await fetch(`${caddies[0].admin}/config/apps`, { method: 'DELETE' });
     const [before, untouched] = await Promise.all(caddies.map(changesIn));
+    const foreseen = await group.syncRoutes(all(blog, shop), { dryRun: true });
+    assert.deepEqual(
+      foreseen.map(({ set }) => set),
+      [['blog', 'shop'], []],
+    );
+    assert.equal(await changesIn(caddies[0]), before, 'a dry run changes nothing');
     const reports = await group.syncRoutes(all(blog, shop));
     assert.deepEqual(
       reports.map(({ set }) => set),
