@@ -231,20 +231,29 @@ async function infoOf(docker: Docker, abortSignal: AbortSignal): Promise<EngineI
 /** What a manager answered, in words that tell what to do about it. */
 function swarmError(error: unknown, engine: string, code: ErrorCode, doing: string): DinpError {
   const text = engineText(error);
-  if (statusOf(error) === 503 || statusOf(error) === 406) {
-    if (/not a swarm manager|not part of a swarm/i.test(text)) {
-      return new DinpError('unavailable', `The engine ${engine} is no manager of a swarm.`, {
-        hint: 'Make it one (docker swarm init), or name managers in the config: swarm.managers.',
-        cause: error,
-      });
-    }
-    if (/does not have a leader|no leader/i.test(text)) {
-      return new DinpError('unavailable', 'The swarm has no leader: more than half of its managers must answer.', {
+  if (/not a swarm manager|not part of a swarm/i.test(text)) {
+    return new DinpError('unavailable', `The engine ${engine} is no manager of a swarm.`, {
+      hint: 'Make it one (docker swarm init), or name managers in the config: swarm.managers.',
+      cause: error,
+    });
+  }
+  if (/does not have a leader|no leader/i.test(text)) {
+    return new DinpError('unavailable', 'The swarm has no leader: more than half of its managers must answer.', {
+      hint: 'Bring back those that are away; see: docker node ls',
+      cause: error,
+    });
+  }
+  // What a manager says that waits in vain for a leader.
+  if (/context deadline exceeded/i.test(text)) {
+    return new DinpError(
+      'unavailable',
+      `The swarm did not answer ${engine} in time: has it a majority of its managers?`,
+      {
         hint: 'Bring back those that are away; see: docker node ls',
         cause: error,
-      });
-    }
-    return engineError(error, 'unavailable', doing);
+      },
+    );
   }
+  if (statusOf(error) === 503) return engineError(error, 'unavailable', doing);
   return engineError(error, code, doing);
 }
