@@ -61,9 +61,11 @@ test('a lost machine: fleet starts its instance elsewhere, and the address follo
   await server.stop();
   await server.start();
   await until('it answers', async () => (await server.curl(me.app)).body === 'two\n');
-  const { output: told } = await me.push();
   const other = before.primaryIP === '127.0.0.1' ? '127.0.0.2' : '127.0.0.1';
-  assert.match(told, /is live as v\d+/);
+  assert.match(
+    (await me.push()).output,
+    new RegExp(`is live as v\\d+ .*\\nweb\\.1 at ${other.replaceAll('.', '\\.')}:\\d+`),
+  );
   const ps = JSON.parse((await server.dinpOk('ps', me.app, '--json')) || '[]') as { state: string; host: string }[];
   assert.deepEqual(
     ps.map(({ state, host }) => `${state} ${host}`),

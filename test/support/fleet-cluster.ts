@@ -63,8 +63,13 @@ export class FleetCluster {
     await Promise.all(lost.map(([, { runner }]) => runner.stop()));
   }
 
-  async close(): Promise<void> {
+  /** Engine and agents look at nothing any more. */
+  freeze(): void {
     for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  async close(): Promise<void> {
+    this.freeze();
     await Promise.all([...this.#loaded.values()].map(({ runner }) => runner.stop()));
   }
 
