@@ -83,7 +83,9 @@ export class SystemdTarget implements Target {
       await this.#install(spec, files);
       await this.#startUnit(spec, mark, options.signal);
     } catch (error) {
-      await this.remove([spec]).catch(() => undefined);
+      // Where the connection was lost it may well have started: whoever tries again finds it.
+      const isLost = error instanceof DinpError && error.code === 'unavailable';
+      if (!isLost) await this.remove([spec]).catch(() => undefined);
       throw error;
     }
   }
