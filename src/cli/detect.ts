@@ -10,8 +10,8 @@ import type { DeployPlan, ImagePlan, ServicePlan } from '../domain/plan.ts';
 import type { Tree } from '../domain/tree.ts';
 import { openLocalCommit } from '../git/local-commit.ts';
 import { openFolder, openWorkingTree } from '../git/working-tree.ts';
-import { BaseCatalogue } from '../image/bases.ts';
-import { Registries } from '../image/registries.ts';
+import { BaseCatalogue } from '../image/bases/bases.ts';
+import { Registries } from '../image/registry/registries.ts';
 import { findProgram } from '../server/find-program.ts';
 
 /** Where the app's name is known from nothing else. */

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { DinpError } from '../domain/errors.ts';
 import { nearest, printable } from '../domain/names.ts';
-import type { BaseInfo, BaseState } from '../image/bases.ts';
+import type { BaseInfo, BaseState } from '../image/bases/bases.ts';
 import type { Bind, Input } from './bind.ts';
 import type { Call } from './context.ts';
 import { printRows } from './print.ts';

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import type { Taken } from '../deploy/artifact-deploys.ts';
-import { type ArtifactName, readArtifactName } from '../deploy/artifact-name.ts';
-import { formatSize, type Received } from '../deploy/received-file.ts';
+import type { Taken } from '../deploy/uploads/artifact-deploys.ts';
+import { type ArtifactName, readArtifactName } from '../deploy/uploads/artifact-name.ts';
+import { formatSize, type Received } from '../deploy/uploads/received-file.ts';
 import { DinpError } from '../domain/errors.ts';
 import { printable } from '../domain/names.ts';
 import { shortSource } from '../domain/source.ts';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { CleanUpReport, Thing } from '../deploy/clean-up.ts';
+import type { CleanUpReport, Thing } from '../deploy/clean-up/clean-up.ts';
 import type { Bind } from './bind.ts';
 import type { Call } from './context.ts';
 import { findApp } from './lookup.ts';

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { DinpError } from '../domain/errors.ts';
 import { formatImageRef } from '../domain/image-ref.ts';
-import type { InspectedImage, InspectedLayer } from '../image/inspect-image.ts';
+import type { InspectedImage, InspectedLayer } from '../image/registry/inspect-image.ts';
 import type { Bind } from './bind.ts';
 import type { Call } from './context.ts';
 import { findApp, findRelease } from './lookup.ts';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import type { Health } from '../deploy/health-rules.ts';
 import type { AppInstances, InstanceStatus } from '../deploy/operations.ts';
+import type { Health } from '../deploy/watch/health-rules.ts';
 import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import { printable } from '../domain/names.ts';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { ReconcileReport } from '../deploy/reconcile.ts';
+import type { ReconcileReport } from '../deploy/watch/reconcile.ts';
 import type { Bind } from './bind.ts';
 import type { Call } from './context.ts';
 import { findApp } from './lookup.ts';

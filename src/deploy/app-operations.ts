@@ -11,13 +11,13 @@ import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
 import type { AppChanges } from './app-changes.ts';
 import { upstreamsOf } from './app-routes.ts';
-import { findReal } from './differences.ts';
-import type { HealthWatch } from './health-watch.ts';
 import { checkFormation, formationOf, listVolumes } from './instances.ts';
 import type { AppInstances, InstanceStatus, Operations } from './operations.ts';
 import type { Progress } from './progress.ts';
-import type { Reality } from './reality.ts';
 import type { Rollouts } from './rollout.ts';
+import { findReal } from './watch/differences.ts';
+import type { HealthWatch } from './watch/health-watch.ts';
+import type { Reality } from './watch/reality.ts';
 
 export interface OperationParts {
   store: Store;

@@ -2,9 +2,16 @@ import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import type { Build } from '../domain/build.ts';
 import type { Source } from '../domain/source.ts';
-import { CREATED, RECORD_APP, RECORD_BUILD, RECORD_SERVER, RECORD_TYPE, TITLE } from '../image/record-annotations.ts';
-import type { Referrer } from '../image/referrers.ts';
-import type { Manifest } from '../image/registry.ts';
+import {
+  CREATED,
+  RECORD_APP,
+  RECORD_BUILD,
+  RECORD_SERVER,
+  RECORD_TYPE,
+  TITLE,
+} from '../image/registry/record-annotations.ts';
+import type { Referrer } from '../image/registry/referrers.ts';
+import type { Manifest } from '../image/registry/registry.ts';
 import type { MadeImage } from '../store/images.ts';
 
 /** Logs longer than this are compressed, bytes. */

@@ -5,11 +5,11 @@ import type { Compiled, CompilePlan } from '../domain/compile-plan.ts';
 import { DinpError } from '../domain/errors.ts';
 import { printable } from '../domain/names.ts';
 import type { Tree } from '../domain/tree.ts';
+import type { ToolchainImages } from '../image/bases/toolchain-images.ts';
 import type { CompiledImages } from '../image/compiled-images.ts';
-import { contextTar } from '../image/context.ts';
-import { LineBuffer, BuildOutput as ToolOutput } from '../image/output.ts';
-import type { ToolchainImages } from '../image/toolchain-images.ts';
-import type { CommandEnd, Toolchain, Toolchains } from '../run/toolchain.ts';
+import { contextTar } from '../image/engine/context.ts';
+import { LineBuffer, BuildOutput as ToolOutput } from '../image/engine/output.ts';
+import type { CommandEnd, Toolchain, Toolchains } from '../run/toolchain/toolchain.ts';
 import type { BuildOutput } from './build-output.ts';
 
 export interface CompilerParts {

@@ -7,7 +7,7 @@ import type { Tree } from '../domain/tree.ts';
 import { buildImages, type ImageParts, repositoryOf } from './build-images.ts';
 import type { BuildOutput } from './build-output.ts';
 import { BuildRun } from './build-run.ts';
-import type { ImageUse } from './image-use.ts';
+import type { ImageUse } from './clean-up/image-use.ts';
 import { type RecordParts, recordRelease } from './record-release.ts';
 import type { Rollouts } from './rollout.ts';
 

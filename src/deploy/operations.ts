@@ -3,8 +3,8 @@ import type { Identity } from '../domain/identity.ts';
 import type { InstanceSpec, RunningInstance } from '../domain/instance.ts';
 import type { Release } from '../domain/release.ts';
 import type { UnitFile, UnitKind } from '../domain/unit-file.ts';
-import type { Health } from './health-rules.ts';
 import type { Progress } from './progress.ts';
+import type { Health } from './watch/health-rules.ts';
 
 /** One row of `dinp ps`: what should run beside what does. */
 export interface InstanceStatus {

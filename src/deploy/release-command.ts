@@ -1,7 +1,7 @@
 import { DinpError } from '../domain/errors.ts';
 import type { InstanceSpec } from '../domain/instance.ts';
 import type { Release, ReleaseService } from '../domain/release.ts';
-import { cleanLine, LineBuffer } from '../image/output.ts';
+import { cleanLine, LineBuffer } from '../image/engine/output.ts';
 import type { Target } from '../run/target.ts';
 import type { Progress } from './progress.ts';
 

@@ -5,10 +5,10 @@ import type { BuiltImage, ImageBuilder, ImageRequest } from './builder.ts';
 import { canonical } from './content-key.ts';
 import { readConfigOf } from './image-config.ts';
 import { parseImageName } from './image-name.ts';
-import { IMAGE_LABEL, ImageTags } from './image-tags.ts';
 import { findPlatform } from './platform.ts';
-import type { Registries } from './registries.ts';
-import { parseIndex } from './registry.ts';
+import { IMAGE_LABEL, ImageTags } from './registry/image-tags.ts';
+import type { Registries } from './registry/registries.ts';
+import { parseIndex } from './registry/registry.ts';
 
 /** Raised whenever the same sources would be compiled in another way. */
 const COMPILE_VERSION = 2;

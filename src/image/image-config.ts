@@ -1,6 +1,6 @@
 import { findPlatform } from './platform.ts';
-import type { Manifest, RegistryClient } from './registry.ts';
-import { parseIndex } from './registry.ts';
+import type { Manifest, RegistryClient } from './registry/registry.ts';
+import { parseIndex } from './registry/registry.ts';
 
 /** What of an image's config matters for running it (image-spec, config.md). */
 export interface ImageConfig {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Descriptor, Manifest } from './registry.ts';
+import type { Descriptor, Manifest } from './registry/registry.ts';
 
 /** The media types of one family. Docker's and OCI's mean the same, but some tools refuse an image that mixes them. */
 export interface ImageFormat {

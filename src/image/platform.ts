@@ -1,4 +1,4 @@
-import type { Descriptor } from './registry.ts';
+import type { Descriptor } from './registry/registry.ts';
 
 /**
  * The entry of an image index for a platform: of the same variant where one is wanted, else the first that fits.

@@ -1,7 +1,7 @@
 import { openUpload } from '../artifact/archive/upload.ts';
 import type { OpenTree } from '../deploy/deploy.ts';
-import type { Downloads } from '../deploy/download.ts';
-import type { Uploads } from '../deploy/uploads.ts';
+import type { Downloads } from '../deploy/uploads/download.ts';
+import type { Uploads } from '../deploy/uploads/uploads.ts';
 import type { App } from '../domain/app.ts';
 import type { Source } from '../domain/source.ts';
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
-import { allowedHostProblem } from '../deploy/allowed-hosts.ts';
+import { allowedHostProblem } from '../deploy/uploads/allowed-hosts.ts';
 import { DinpError } from '../domain/errors.ts';
 import { METADATA } from '../domain/fleet-options.ts';
 import { DEFAULT_KEEP } from '../domain/keep.ts';

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
-import type { Hosts } from '../deploy/hosts.ts';
+import type { Hosts } from '../deploy/hosts/hosts.ts';
 import { DinpError } from '../domain/errors.ts';
-import { FleetClient } from '../run/fleet-client.ts';
-import type { FleetAccess } from '../run/fleet-machines.ts';
-import { FleetTarget } from '../run/fleet-target.ts';
-import { SystemdTarget } from '../run/systemd-target.ts';
-import { dockerEngine } from '../run/unit-engine.ts';
+import { FleetClient } from '../run/fleet/fleet-client.ts';
+import type { FleetAccess } from '../run/fleet/fleet-machines.ts';
+import { FleetTarget } from '../run/fleet/fleet-target.ts';
+import { SystemdTarget } from '../run/systemd/systemd-target.ts';
+import { dockerEngine } from '../run/systemd/unit-engine.ts';
 import { fleetUnit } from '../unit/fleet-section.ts';
 import type { RunUnits } from '../unit/run-unit.ts';
 import type { ServerConfig } from './config.ts';

@@ -6,7 +6,7 @@ import type { DeployParts, OpenTree } from '../deploy/deploy.ts';
 import type { Source } from '../domain/source.ts';
 import { EMPTY_TREE } from '../domain/tree.ts';
 import type { Repositories } from '../git/repositories.ts';
-import type { BaseCatalogue } from '../image/bases.ts';
+import type { BaseCatalogue } from '../image/bases/bases.ts';
 import type { Store } from '../store/store.ts';
 import type { ArtifactSources } from './artifact-sources.ts';
 import { hostArch } from './this-machine.ts';

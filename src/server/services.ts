@@ -1,6 +1,6 @@
 import type Docker from 'dockerode';
 import type { ServiceStatus } from '../commands/context.ts';
-import type { RegistryClient } from '../image/registry.ts';
+import type { RegistryClient } from '../image/registry/registry.ts';
 import type { Router } from '../router/router.ts';
 import type { ServerConfig } from './config.ts';
 

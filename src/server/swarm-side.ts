@@ -1,11 +1,11 @@
 import Docker from 'dockerode';
-import type { Hosts } from '../deploy/hosts.ts';
+import type { Hosts } from '../deploy/hosts/hosts.ts';
 import { DinpError } from '../domain/errors.ts';
-import type { Registries } from '../image/registries.ts';
-import type { HostLink } from '../run/host-link.ts';
-import { engineOver } from '../run/ssh-engine.ts';
-import type { ManagerEngine } from '../run/swarm-managers.ts';
-import { SwarmTarget } from '../run/swarm-target.ts';
+import type { Registries } from '../image/registry/registries.ts';
+import type { HostLink } from '../run/ssh/host-link.ts';
+import { engineOver } from '../run/ssh/ssh-engine.ts';
+import type { ManagerEngine } from '../run/swarm/swarm-managers.ts';
+import { SwarmTarget } from '../run/swarm/swarm-target.ts';
 import type { ServerConfig } from './config.ts';
 
 /** The target of a Docker Swarm, whose managers are engines of hosts or of this machine. */

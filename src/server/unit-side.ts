@@ -3,7 +3,7 @@ import type { InstanceSpec } from '../domain/instance.ts';
 import type { UnitFile, UnitRenderer } from '../domain/unit-file.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { LocalHost } from '../run/local-host.ts';
-import { renderServices } from '../run/swarm-service.ts';
+import { renderServices } from '../run/swarm/swarm-service.ts';
 import { KustomizeRenderer } from '../unit/kustomize.ts';
 import { QuadletUnits } from '../unit/quadlet.ts';
 import { RunUnits } from '../unit/run-unit.ts';

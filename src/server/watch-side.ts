@@ -1,11 +1,11 @@
 import type { AppChanges } from '../deploy/app-changes.ts';
-import { instanceEvent, reachEvent, type ServerEvent } from '../deploy/events.ts';
-import { HealthWatch } from '../deploy/health-watch.ts';
-import { Notifier } from '../deploy/notifier.ts';
-import { Reach } from '../deploy/reach.ts';
-import { Reality } from '../deploy/reality.ts';
-import { Reconciler } from '../deploy/reconcile.ts';
 import type { Rollouts } from '../deploy/rollout.ts';
+import { instanceEvent, reachEvent, type ServerEvent } from '../deploy/watch/events.ts';
+import { HealthWatch } from '../deploy/watch/health-watch.ts';
+import { Notifier } from '../deploy/watch/notifier.ts';
+import { Reach } from '../deploy/watch/reach.ts';
+import { Reality } from '../deploy/watch/reality.ts';
+import { Reconciler } from '../deploy/watch/reconcile.ts';
 import { lookAt } from '../run/look.ts';
 import type { Target } from '../run/target.ts';
 import type { Store } from '../store/store.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
-import { listOneshots, removeOneshot, runOneshot } from '../../src/run/oneshot-unit.ts';
+import { listOneshots, removeOneshot, runOneshot } from '../../src/run/systemd/oneshot-unit.ts';
 import { startServer, type TestServer } from '../support/dinp-server.ts';
 import { type Gate, makeGate } from '../support/gate.ts';
 import type { GitClient } from '../support/git-client.ts';

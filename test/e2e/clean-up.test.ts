@@ -3,7 +3,7 @@ import { appendFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { CleanUpReport } from '../../src/deploy/clean-up.ts';
+import type { CleanUpReport } from '../../src/deploy/clean-up/clean-up.ts';
 import { startServer, type TestServer } from '../support/dinp-server.ts';
 import { startEngineProxy } from '../support/engine-proxy.ts';
 import type { GitClient } from '../support/git-client.ts';

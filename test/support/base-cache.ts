@@ -3,15 +3,15 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { readCatalogue } from '../../src/image/base-recipe.ts';
-import { BaseCatalogue } from '../../src/image/bases.ts';
-import { Registries } from '../../src/image/registries.ts';
+import { readCatalogue } from '../../src/image/bases/base-recipe.ts';
+import { BaseCatalogue } from '../../src/image/bases/bases.ts';
+import { Registries } from '../../src/image/registry/registries.ts';
 import { lockFile } from './file-lock.ts';
 import { startRegistry } from './registry.ts';
 import { testCache } from './test-cache.ts';
 
 export const SMALL_BASES = ['busybox', 'static', 'static-site'];
-const SOURCES = resolve(import.meta.dirname, '../../src/image');
+const SOURCES = resolve(import.meta.dirname, '../../src/image/bases');
 /** What decides how the packages of a recipe become an image. */
 const MAKERS = /^(?:rootfs.*|base-image|base-version|java-truststore)\.ts$/;
 

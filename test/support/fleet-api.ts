@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import type { FleetMachine, FleetOption } from '../../src/run/fleet-client.ts';
+import type { FleetMachine, FleetOption } from '../../src/run/fleet/fleet-client.ts';
 import { type ClusterPace, FleetCluster, type Recorded } from './fleet-cluster.ts';
 import { nameProblem, optionsProblem, unitHash, wishesOf } from './fleet-rules.ts';
 

@@ -1,4 +1,4 @@
-import type { FleetMachine, FleetOption, FleetState } from '../../src/run/fleet-client.ts';
+import type { FleetMachine, FleetOption, FleetState } from '../../src/run/fleet/fleet-client.ts';
 import { globMatches, unitHash, type Wishes, wishesOf } from './fleet-rules.ts';
 import { UnitRunner } from './unit-runner.ts';
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { FleetOption } from '../../src/run/fleet-client.ts';
+import type { FleetOption } from '../../src/run/fleet/fleet-client.ts';
 
 /**
  * What fleet's API refuses, in its own words (coreos/fleet: Documentation/unit-files-and-scheduling.md, and what fleetd 1.0

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import type { PinnedKey, SshLogin } from '../../src/run/ssh-connection.ts';
+import type { PinnedKey, SshLogin } from '../../src/run/ssh/ssh-connection.ts';
 import { freePorts } from './caddy.ts';
 import { tempFolder } from './temp-folder.ts';
 import { until } from './until.ts';

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { FleetOption } from '../../src/run/fleet-client.ts';
+import type { FleetOption } from '../../src/run/fleet/fleet-client.ts';
 import { readArgv, readLiteral, splitWords } from '../../src/unit/words.ts';
 
 /** What `systemctl show` says of a unit. */

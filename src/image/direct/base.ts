@@ -1,11 +1,11 @@
 import { DinpError } from '../../domain/errors.ts';
-import type { Place } from '../copy-blob.ts';
 import type { ImageFormat } from '../image-format.ts';
 import { DOCKER_FORMAT, OCI_FORMAT } from '../image-format.ts';
 import { findPlatform } from '../platform.ts';
-import type { Descriptor } from '../registry.ts';
-import { parseIndex } from '../registry.ts';
-import { parseJson } from '../registry-connection.ts';
+import type { Place } from '../registry/copy-blob.ts';
+import type { Descriptor } from '../registry/registry.ts';
+import { parseIndex } from '../registry/registry.ts';
+import { parseJson } from '../registry/registry-connection.ts';
 
 /** An image's config as it is stored (image-spec, config.md); other keys are carried along. */
 export interface StoredConfig {

@@ -1,8 +1,8 @@
-import type { Place } from '../copy-blob.ts';
 import type { ImageFormat } from '../image-format.ts';
 import { FIXED_CREATED, jsonBlob, makeManifest } from '../image-format.ts';
-import type { Descriptor } from '../registry.ts';
-import { parseJson } from '../registry-connection.ts';
+import type { Place } from '../registry/copy-blob.ts';
+import type { Descriptor } from '../registry/registry.ts';
+import { parseJson } from '../registry/registry-connection.ts';
 import type { Layer } from './layer-upload.ts';
 import type { Layout } from './layout.ts';
 

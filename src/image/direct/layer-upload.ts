@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Tree } from '../../domain/tree.ts';
-import type { Place } from '../copy-blob.ts';
-import { retryBroken } from '../retry.ts';
+import type { Place } from '../registry/copy-blob.ts';
+import { retryBroken } from '../registry/retry.ts';
 import { gzip } from './gzip.ts';
 import { layerTar } from './layer-tar.ts';
 import type { Layout } from './layout.ts';

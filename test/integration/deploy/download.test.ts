@@ -6,9 +6,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { AllowedHosts } from '../../../src/deploy/allowed-hosts.ts';
-import { Downloads } from '../../../src/deploy/download.ts';
-import { Uploads } from '../../../src/deploy/uploads.ts';
+import { AllowedHosts } from '../../../src/deploy/uploads/allowed-hosts.ts';
+import { Downloads } from '../../../src/deploy/uploads/download.ts';
+import { Uploads } from '../../../src/deploy/uploads/uploads.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 
 const BODY = 'the artifact';

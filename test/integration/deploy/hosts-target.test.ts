@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { basename, join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
-import { Hosts } from '../../../src/deploy/hosts.ts';
-import { HostsTarget } from '../../../src/deploy/hosts-target.ts';
+import { Hosts } from '../../../src/deploy/hosts/hosts.ts';
+import { HostsTarget } from '../../../src/deploy/hosts/hosts-target.ts';
 import { DinpError } from '../../../src/domain/errors.ts';
 import type { InstanceSpec, RunningInstance } from '../../../src/domain/instance.ts';
 import type { RunHost } from '../../../src/domain/run-host.ts';
 import type { Host } from '../../../src/run/host.ts';
-import { HostLink } from '../../../src/run/host-link.ts';
+import { HostLink } from '../../../src/run/ssh/host-link.ts';
 import type { Target } from '../../../src/run/target.ts';
 import { openDatabase } from '../../../src/store/database.ts';
 import { Store } from '../../../src/store/store.ts';

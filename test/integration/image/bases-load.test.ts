@@ -11,8 +11,8 @@ import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import type { DinpError } from '../../../src/domain/errors.ts';
-import { BaseCatalogue } from '../../../src/image/bases.ts';
-import { Registries } from '../../../src/image/registries.ts';
+import { BaseCatalogue } from '../../../src/image/bases/bases.ts';
+import { Registries } from '../../../src/image/registry/registries.ts';
 import type { TestRegistry } from '../../support/registry.ts';
 import { startRegistry } from '../../support/registry.ts';
 

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { DinpError } from '../../../src/domain/errors.ts';
-import { BaseCatalogue } from '../../../src/image/bases.ts';
+import { BaseCatalogue } from '../../../src/image/bases/bases.ts';
 import { DOCKER_FORMAT, jsonBlob, makeManifest } from '../../../src/image/image-format.ts';
-import { Registries } from '../../../src/image/registries.ts';
-import type { Manifest } from '../../../src/image/registry.ts';
-import { RegistryClient } from '../../../src/image/registry.ts';
+import { Registries } from '../../../src/image/registry/registries.ts';
+import type { Manifest } from '../../../src/image/registry/registry.ts';
+import { RegistryClient } from '../../../src/image/registry/registry.ts';
 import type { TestRegistry } from '../../support/registry.ts';
 import { startRegistry } from '../../support/registry.ts';
 

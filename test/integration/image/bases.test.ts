@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DinpError } from '../../../src/domain/errors.ts';
 import type { ImagePlan } from '../../../src/domain/plan.ts';
-import { BaseCatalogue } from '../../../src/image/bases.ts';
+import { BaseCatalogue } from '../../../src/image/bases/bases.ts';
 import { memoryTree } from '../../support/memory-tree.ts';
 import type { Built } from './fixture.ts';
 import { ImageFixture } from './fixture.ts';

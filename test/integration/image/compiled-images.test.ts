@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { CompiledImages } from '../../../src/image/compiled-images.ts';
 import { jsonBlob, makeManifest, OCI_FORMAT } from '../../../src/image/image-format.ts';
-import { Registries } from '../../../src/image/registries.ts';
+import { Registries } from '../../../src/image/registry/registries.ts';
 import { startRegistry } from '../../support/registry.ts';
 
 const SIGNAL = new AbortController().signal;

@@ -3,9 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { copyImage } from '../../../src/image/copy-image.ts';
-import { Referrers } from '../../../src/image/referrers.ts';
-import { RegistryClient } from '../../../src/image/registry.ts';
+import { copyImage } from '../../../src/image/registry/copy-image.ts';
+import { Referrers } from '../../../src/image/registry/referrers.ts';
+import { RegistryClient } from '../../../src/image/registry/registry.ts';
 import type { TestRegistry } from '../../support/registry.ts';
 import { startRegistry } from '../../support/registry.ts';
 

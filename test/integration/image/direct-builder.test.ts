@@ -6,11 +6,11 @@ import { after, before, describe, it } from 'node:test';
 import type { DinpError } from '../../../src/domain/errors.ts';
 import type { ImagePlan } from '../../../src/domain/plan.ts';
 import type { Tree } from '../../../src/domain/tree.ts';
-import { copyImage } from '../../../src/image/copy-image.ts';
-import { DirectImageBuilder } from '../../../src/image/direct-builder.ts';
-import { ImageCopier } from '../../../src/image/image-copier.ts';
-import { inspectImage } from '../../../src/image/inspect-image.ts';
-import { Registries } from '../../../src/image/registries.ts';
+import { DirectImageBuilder } from '../../../src/image/direct/direct-builder.ts';
+import { copyImage } from '../../../src/image/registry/copy-image.ts';
+import { ImageCopier } from '../../../src/image/registry/image-copier.ts';
+import { inspectImage } from '../../../src/image/registry/inspect-image.ts';
+import { Registries } from '../../../src/image/registry/registries.ts';
 import { memoryTree } from '../../support/memory-tree.ts';
 import { HOST_PLATFORM, ImageFixture } from './fixture.ts';
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { it } from 'node:test';
 import { uploadLayer } from '../../../src/image/direct/layer-upload.ts';
 import { type LayersPlan, layOut } from '../../../src/image/direct/layout.ts';
-import { RegistryClient } from '../../../src/image/registry.ts';
+import { RegistryClient } from '../../../src/image/registry/registry.ts';
 import { memoryTree } from '../../support/memory-tree.ts';
 import { startRegistry } from '../../support/registry.ts';
 

@@ -8,8 +8,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { RegistryClient } from '../../../src/image/registry.ts';
-import type { RegistryOptions } from '../../../src/image/registry-connection.ts';
+import { RegistryClient } from '../../../src/image/registry/registry.ts';
+import type { RegistryOptions } from '../../../src/image/registry/registry-connection.ts';
 import type { TestRegistry } from '../../support/registry.ts';
 import { startRegistry } from '../../support/registry.ts';
 

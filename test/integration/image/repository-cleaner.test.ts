@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { RECORD_SERVER, RECORD_TYPE } from '../../../src/image/record-annotations.ts';
-import { Referrers, referrersTag } from '../../../src/image/referrers.ts';
-import { type Manifest, RegistryClient } from '../../../src/image/registry.ts';
-import { RepositoryCleaner } from '../../../src/image/repository-cleaner.ts';
+import { RECORD_SERVER, RECORD_TYPE } from '../../../src/image/registry/record-annotations.ts';
+import { Referrers, referrersTag } from '../../../src/image/registry/referrers.ts';
+import { type Manifest, RegistryClient } from '../../../src/image/registry/registry.ts';
+import { RepositoryCleaner } from '../../../src/image/registry/repository-cleaner.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
 
 const digestOf = (bytes: Buffer): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
 import type { DinpError } from '../../../src/domain/errors.ts';
 import type { InstanceSpec } from '../../../src/domain/instance.ts';
-import { DockerTarget } from '../../../src/run/docker-target.ts';
+import { DockerTarget } from '../../../src/run/docker/docker-target.ts';
 import type { LogLine } from '../../../src/run/target.ts';
 import { collect, type Engine, freePort, quiet, startEngine } from './engine.ts';
 

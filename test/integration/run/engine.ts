@@ -7,8 +7,8 @@ import { type Pack, pack } from 'tar-stream';
 import type { ImageRef } from '../../../src/domain/image-ref.ts';
 import { type InstanceSpec, instanceName } from '../../../src/domain/instance.ts';
 import { DEFAULT_HEALTH } from '../../../src/domain/process.ts';
-import type { FindLogin } from '../../../src/run/docker-image.ts';
-import { DockerTarget } from '../../../src/run/docker-target.ts';
+import type { FindLogin } from '../../../src/run/docker/docker-image.ts';
+import { DockerTarget } from '../../../src/run/docker/docker-target.ts';
 import type { ExecStreams } from '../../../src/run/target.ts';
 import { startRegistry } from '../../support/registry.ts';
 

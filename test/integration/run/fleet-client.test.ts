@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { FleetClient } from '../../../src/run/fleet-client.ts';
+import { FleetClient } from '../../../src/run/fleet/fleet-client.ts';
 import { FleetApi } from '../../support/fleet-api.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 import { until } from '../../support/until.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import type { InstanceSpec } from '../../../src/domain/instance.ts';
-import { FleetClient, type FleetOption } from '../../../src/run/fleet-client.ts';
-import type { FleetAccess } from '../../../src/run/fleet-machines.ts';
-import { FleetTarget, type FleetTargetOptions } from '../../../src/run/fleet-target.ts';
+import { FleetClient, type FleetOption } from '../../../src/run/fleet/fleet-client.ts';
+import type { FleetAccess } from '../../../src/run/fleet/fleet-machines.ts';
+import { FleetTarget, type FleetTargetOptions } from '../../../src/run/fleet/fleet-target.ts';
 import { FleetApi } from '../../support/fleet-api.ts';
 import { until } from '../../support/until.ts';
 import { exampleSpec } from '../../unit/unit/example-spec.ts';

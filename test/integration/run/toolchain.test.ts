@@ -7,8 +7,8 @@ import { after, before, describe, test } from 'node:test';
 import { extract, pack } from 'tar-stream';
 import type { DinpError } from '../../../src/domain/errors.ts';
 import { formatImageRef } from '../../../src/domain/image-ref.ts';
-import { type Toolchain, Toolchains } from '../../../src/run/toolchain.ts';
-import type { ToolchainJob } from '../../../src/run/toolchain-options.ts';
+import { type Toolchain, Toolchains } from '../../../src/run/toolchain/toolchain.ts';
+import type { ToolchainJob } from '../../../src/run/toolchain/toolchain-options.ts';
 import { until } from '../../support/until.ts';
 import { type Engine, startEngine } from './engine.ts';
 
@@ -158,7 +158,7 @@ describe('toolchain containers on a Docker Engine', { concurrency: 3 }, () => {
     const mine = job();
     const script = `
       import Docker from 'dockerode';
-      import { Toolchains } from '${new URL('../../../src/run/toolchain.ts', import.meta.url).pathname}';
+      import { Toolchains } from '${new URL('../../../src/run/toolchain/toolchain.ts', import.meta.url).pathname}';
       const toolchains = new Toolchains(new Docker(), { serverId: '${engine.serverId}' });
       const signal = new AbortController().signal;
       const toolchain = await toolchains.start(${JSON.stringify(mine)}, signal);

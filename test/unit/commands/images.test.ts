@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { InspectedImage } from '../../../src/image/inspect-image.ts';
+import type { InspectedImage } from '../../../src/image/registry/inspect-image.ts';
 import { Terminal } from './terminal.ts';
 
 const DIGEST = `sha256:${'ab'.repeat(32)}`;

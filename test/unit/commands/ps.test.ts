@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Health } from '../../../src/deploy/health-rules.ts';
+import type { Health } from '../../../src/deploy/watch/health-rules.ts';
 import { deployer, instance, process, Terminal } from './terminal.ts';
 
 const ok = (stdout: string) => ({ status: 0, stdout, stderr: '' });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { BaseState } from '../../../src/image/bases.ts';
+import type { BaseState } from '../../../src/image/bases/bases.ts';
 import { deployer, process, Terminal } from './terminal.ts';
 
 const ok = (stdout: string) => ({ status: 0, stdout, stderr: '' });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { CompilePlan } from '../../../src/domain/compile-plan.ts';
 import { CompiledImages } from '../../../src/image/compiled-images.ts';
-import { Registries } from '../../../src/image/registries.ts';
+import { Registries } from '../../../src/image/registry/registries.ts';
 
 const PLAN: CompilePlan = {
   image: 'maven:3',
