@@ -127,7 +127,7 @@ export class AppChanges {
 
   async #endDestroy(app: App, withVolumes: boolean, progress: Progress): Promise<void> {
     const { store, logs, rollouts, router, repositories } = this.#parts;
-    const live = app.liveRelease === undefined ? undefined : store.releases.find(app.id, app.liveRelease);
+    const live = store.releases.findLive(app);
     const volumes = [...new Set(live ? listVolumes(live).map((each) => each.volume) : [])];
     await router?.removeRoute(app.name);
     await rollouts.removeOthers(app, [], progress);
@@ -159,7 +159,7 @@ export class AppChanges {
         hint: `Wait for it, or: dinp builds cancel ${app.name}`,
       });
     }
-    const live = app.liveRelease === undefined ? undefined : store.releases.find(app.id, app.liveRelease);
+    const live = store.releases.findLive(app);
     if (live && listVolumes(live).length > 0) {
       throw new DinpError('refused', `${app.name} has volumes, which are named after the app.`, {
         hint: 'Create a new app, and move the data over.',

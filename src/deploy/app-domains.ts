@@ -6,6 +6,7 @@ import type { Store } from '../store/store.ts';
 import type { Addresses } from './addresses.ts';
 import type { Progress } from './progress.ts';
 import type { Rollouts } from './rollout.ts';
+import type { Traffic } from './traffic.ts';
 
 /** A host name of an app, and where it comes from. */
 export interface AppDomain {
@@ -19,7 +20,7 @@ export interface AppDomain {
 
 export interface DomainParts {
   store: Store;
-  rollouts: Pick<Rollouts, 'exclusively' | 'renewRoute' | 'tidyLater'>;
+  rollouts: Pick<Rollouts, 'exclusively' | 'tidyLater'> & { traffic: Pick<Traffic, 'renew'> };
   addresses: Pick<Addresses, 'hosts' | 'urlOf' | 'isReserved'>;
 }
 
@@ -74,11 +75,11 @@ export class AppDomains {
   /** A change that no router takes is none. */
   async #route(app: App, progress: Progress, undo: () => void): Promise<void> {
     try {
-      await this.#parts.rollouts.renewRoute(app, progress);
+      await this.#parts.rollouts.traffic.renew(app, progress);
     } catch (error) {
       undo();
       // Where one of several routers took it.
-      await this.#parts.rollouts.renewRoute(app, progress).catch(() => this.#parts.rollouts.tidyLater(app));
+      await this.#parts.rollouts.traffic.renew(app, progress).catch(() => this.#parts.rollouts.tidyLater(app));
       throw error;
     }
   }
@@ -127,6 +128,6 @@ export class AppDomains {
   }
 
   #live(app: App): Release | undefined {
-    return app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
+    return this.#parts.store.releases.findLive(app);
   }
 }

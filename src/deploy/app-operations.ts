@@ -163,7 +163,7 @@ export class AppOperations implements Operations {
       try {
         await rollouts.converge(current, progress, signal, formationOf(release, wanted));
       } catch (error) {
-        await rollouts.removeOthers(current, await rollouts.plan(current, release), progress);
+        await rollouts.removeOthers(current, await rollouts.plans.plan(current, release), progress);
         throw error;
       }
       store.formation.set(app.id, formation);
@@ -173,13 +173,13 @@ export class AppOperations implements Operations {
   async restart(app: App, progress: Progress, signal: AbortSignal): Promise<void> {
     const { rollouts } = this.#parts;
     await rollouts.exclusively(app, progress, async () => {
-      const specs = await rollouts.plan(app, this.#needLive(app));
+      const specs = await rollouts.plans.plan(app, this.#needLive(app));
       for (const spec of specs) {
         progress.line(`Restarting ${spec.process}.${spec.index}`);
         await rollouts.liveTarget(app).restart([{ name: spec.name, stopMs: spec.stopMs }]);
         await rollouts.waitHealthy(app, spec, progress, signal);
         // It may have come up elsewhere.
-        if (rollouts.liveTarget(app).schedules) await rollouts.renewRoute(app, progress);
+        if (rollouts.liveTarget(app).schedules) await rollouts.traffic.renew(app, progress);
       }
     });
   }
@@ -221,7 +221,7 @@ export class AppOperations implements Operations {
   #statuses(app: App, real: RunningInstance[]): InstanceStatus[] {
     const { rollouts, watch } = this.#parts;
     const release = this.#live(app);
-    const desired = release && !app.stopped ? rollouts.planForDisplay(release) : [];
+    const desired = release && !app.stopped ? rollouts.plans.forDisplay(release) : [];
     const route = upstreamsOf(watch.routable(desired));
     const isRouted = (spec: InstanceSpec) => {
       const [own] = upstreamsOf([spec]);
@@ -257,7 +257,7 @@ export class AppOperations implements Operations {
   }
 
   specFor(app: App, process: string | undefined): InstanceSpec {
-    return this.#parts.rollouts.planOne(this.#needLive(app), process);
+    return this.#parts.rollouts.plans.one(this.#needLive(app), process);
   }
 
   addresses(app: App): string[] {
@@ -271,11 +271,11 @@ export class AppOperations implements Operations {
   }
 
   async units(release: Release, kind: UnitKind): Promise<UnitFile[]> {
-    return await this.#parts.units.render(kind, release, this.#parts.rollouts.planForDisplay(release));
+    return await this.#parts.units.render(kind, release, this.#parts.rollouts.plans.forDisplay(release));
   }
 
   unitSecrets(release: Release, kind: UnitKind): UnitFile[] {
-    return this.#parts.units.secretFiles(kind, release, this.#parts.rollouts.planForDisplay(release));
+    return this.#parts.units.secretFiles(kind, release, this.#parts.rollouts.plans.forDisplay(release));
   }
 
   /** A new release of what `source` has, rolled out; under the app's lock. */

@@ -5,3 +5,6 @@ export interface Progress {
   /** Detail, indented under the heading; several lines are split. */
   line(text: string): void;
 }
+
+/** For work that nobody watches. */
+export const SILENT: Progress = { heading: () => undefined, line: () => undefined };

@@ -316,7 +316,7 @@ export class Pushes {
       );
       return await this.watchTurn(build, watcher);
     }
-    const release = app.liveRelease === undefined ? undefined : store.releases.find(app.id, app.liveRelease);
+    const release = store.releases.findLive(app);
     const liveSha = release?.source.kind === 'commit' ? release.source.sha : undefined;
     if (release && liveSha === sha) {
       if (build && build.state !== 'succeeded')

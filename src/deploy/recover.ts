@@ -60,7 +60,7 @@ export async function recover(parts: RecoveryParts): Promise<void> {
 
 /** Gives all routers the routes that the store says in one step: whoever lost them need not wait until each app's turn comes. */
 export async function syncRoutes(parts: Pick<RecoveryParts, 'rollouts' | 'report'>): Promise<void> {
-  for (const { router, set, removed, problems } of await parts.rollouts.syncRoutes()) {
+  for (const { router, set, removed, problems } of await parts.rollouts.traffic.sync()) {
     if (set.length + removed.length > 0) parts.report('set the routes of a router right', { router, set, removed });
     for (const { message } of problems) parts.report('a router does not take a route', { router, why: message });
   }

@@ -2,28 +2,21 @@ import type { App } from '../domain/app.ts';
 import { DinpError } from '../domain/errors.ts';
 import { type InstanceSpec, isInstance, type RunningInstance } from '../domain/instance.ts';
 import type { Release, ReleaseService } from '../domain/release.ts';
-import type { Route, Router, RouteSync, WantedRoutes } from '../router/router.ts';
 import type { Target } from '../run/target.ts';
-import type { Store } from '../store/store.ts';
-import type { Addresses } from './addresses.ts';
-import { LOOPBACK, routeOf, upstreamsOf } from './app-routes.ts';
-import { findProcess, formationOf, type InstanceSettings, planInstance, planInstances, WEB } from './instances.ts';
+import { LOOPBACK } from './app-routes.ts';
+import { InstancePlans, type PlanParts } from './instance-plans.ts';
+import { WEB } from './instances.ts';
 import { Locks } from './lock.ts';
-import type { Progress } from './progress.ts';
+import { type Progress, SILENT } from './progress.ts';
 import { runReleaseCommands } from './release-command.ts';
+import { Traffic, type TrafficParts } from './traffic.ts';
 
 /** How long requests to instances that are about to be stopped may take to end. */
 const DRAIN_MS = 10_000;
 /** How often the instances of a host that was lost while they started are given to others. */
 const MOST_LOST_HOSTS = 2;
-const SILENT: Progress = { heading: () => undefined, line: () => undefined };
 
-export interface RolloutParts {
-  store: Store;
-  addresses: Addresses;
-  router: Router | undefined;
-  /** @throws DinpError config for a target this server does not have */
-  target(name: string | undefined): Target;
+export interface RolloutParts extends PlanParts, Omit<TrafficParts, 'plans' | 'isBusy'> {
   /** Waits until an instance may get traffic. @throws DinpError start-failed with its last log lines */
   waitHealthy(target: Target, spec: InstanceSpec, progress: (line: string) => void, signal: AbortSignal): Promise<void>;
   /**
@@ -32,19 +25,8 @@ export interface RolloutParts {
    * @throws DinpError refused
    */
   emitUnits(release: Release, specs: InstanceSpec[]): Promise<string[]>;
-  pullRepository(repository: string): string;
   /** Told of an app whose instances or address could not be set right: it is converged once engine and router answer. */
   tidyLater(app: App): void;
-  /** Of the instances that visitors could be led to, those that they should be; others are left as they are. */
-  routable(specs: InstanceSpec[]): InstanceSpec[];
-}
-
-export interface PlanOptions {
-  /** How many of each process; as the operator and the manifest want it where not given. */
-  formation?: Record<string, number>;
-  /** Instances that cannot stay where they are get another host. */
-  moving?: boolean;
-  progress?: Progress;
 }
 
 /**
@@ -55,8 +37,13 @@ export class Rollouts {
   readonly #parts: RolloutParts;
   readonly #locks = new Locks();
 
+  readonly plans: InstancePlans;
+  readonly traffic: Traffic;
+
   constructor(parts: RolloutParts) {
     this.#parts = parts;
+    this.plans = new InstancePlans(parts);
+    this.traffic = new Traffic({ ...parts, plans: this.plans, isBusy: (app) => this.isBusy(app) });
   }
 
   /**
@@ -95,7 +82,7 @@ export class Rollouts {
     let specs: InstanceSpec[] = [];
     let moved = false;
     try {
-      specs = await this.plan(app, release, { progress });
+      specs = await this.plans.plan(app, release, { progress });
       // Beside the start, which takes longer: a release whose units systemd does not like gets no traffic either.
       const emitted = this.#parts.emitUnits(release, specs);
       emitted.catch(() => undefined);
@@ -105,16 +92,16 @@ export class Rollouts {
         progress.line(whyNothingRuns(app));
         return;
       }
-      const specOf = (service: ReleaseService) => this.#releaseSpec(release, service);
+      const specOf = (service: ReleaseService) => this.plans.forReleaseCommand(release, service);
       await runReleaseCommands(target, release, specOf, progress, signal);
       specs = await this.#startSomewhere(app, release, specs, progress, signal);
       // Where they are is known only now.
-      if (target.schedules) specs = await this.plan(app, release);
+      if (target.schedules) specs = await this.plans.plan(app, release);
       for (const note of await emitted) progress.line(note);
       signal.throwIfAborted();
       onTraffic();
       moved = true;
-      await this.#switchTraffic(app, release, specs, progress);
+      await this.traffic.switchTo(app, release, specs, progress);
       store.releases.makeLive(release);
     } catch (error) {
       await this.#backOut(app, target, release, { specs, moved }, progress);
@@ -134,32 +121,6 @@ export class Rollouts {
     this.#parts.tidyLater(app);
   }
 
-  /** The instances a release should have now, each with its port and, of a target with several hosts, its host. */
-  async plan(app: App, release: Release, options: PlanOptions = {}): Promise<InstanceSpec[]> {
-    const { moving = false, progress = SILENT } = options;
-    const formation = options.formation ?? formationOf(release, this.#parts.store.formation.get(app.id));
-    const draft = planInstances(
-      release,
-      formation,
-      this.#settings(release, () => 0),
-    );
-    const target = this.#parts.target(release.target);
-    const held = await target.place?.(draft, { moving, onProgress: (line) => progress.line(line) });
-    const withPort = draft.filter(({ port }) => port !== undefined).map(({ name }) => name);
-    await this.#parts.addresses.ensureInstancePorts(app, withPort, held);
-    return planInstances(release, formation, this.#settings(release));
-  }
-
-  /** The instances of any release, as its unit files show them; takes no ports: those of a release that is gone read 0. */
-  planForDisplay(release: Release): InstanceSpec[] {
-    const formation = formationOf(release, this.#parts.store.formation.get(release.appId));
-    return planInstances(
-      release,
-      formation,
-      this.#settings(release, (name) => this.#parts.store.ports.find(name) ?? 0),
-    );
-  }
-
   /** Waits until an instance that was started may get traffic. */
   async waitHealthy(app: App, spec: InstanceSpec, progress: Progress, signal: AbortSignal): Promise<void> {
     await this.#parts.waitHealthy(this.liveTarget(app), spec, (line) => progress.line(line), signal);
@@ -171,18 +132,6 @@ export class Rollouts {
     await this.waitHealthy(app, spec, progress, signal);
   }
 
-  /** The first instance of a process, as one-off commands need it; holds no port. */
-  planOne(release: Release, process: string | undefined): InstanceSpec {
-    const found = findProcess(release, process);
-    return planInstance(
-      release,
-      found.service,
-      found.process,
-      1,
-      this.#settings(release, (name) => this.#parts.store.ports.find(name) ?? 0),
-    );
-  }
-
   /** Brings what runs of the app in line with its live release: starts what is missing, routes, removes the rest. */
   async converge(app: App, progress: Progress, signal: AbortSignal, formation?: Record<string, number>): Promise<void> {
     const target = this.liveTarget(app);
@@ -191,17 +140,17 @@ export class Rollouts {
     if (!target.runs) {
       // Nothing to start, but the files say how many instances there should be.
       if (!release || app.stopped) return;
-      const specs = await this.plan(app, release, { ...(formation && { formation }) });
+      const specs = await this.plans.plan(app, release, { ...(formation && { formation }) });
       await this.#parts.emitUnits(release, specs);
       return;
     }
     if (!release || app.stopped) {
-      if (release) await this.#switchTraffic(app, release, [], progress);
+      if (release) await this.traffic.switchTo(app, release, [], progress);
       else if (app.port !== undefined) await this.#parts.router?.removeRoute(app.name);
       await this.removeOthers(app, [], progress);
       return;
     }
-    let specs = await this.plan(app, release, { ...(formation && { formation }), moving: true, progress });
+    let specs = await this.plans.plan(app, release, { ...(formation && { formation }), moving: true, progress });
     await this.#parts.emitUnits(release, specs);
     const there = await target.list(app.name);
     const missing = specs.filter((spec) => !there.some((instance) => isUp(instance, spec)));
@@ -212,60 +161,9 @@ export class Rollouts {
       await target.moveBack?.(missing);
       throw error;
     }
-    if (target.schedules) specs = await this.plan(app, release, { ...(formation && { formation }) });
-    await this.#switchTraffic(app, release, specs, progress);
+    if (target.schedules) specs = await this.plans.plan(app, release, { ...(formation && { formation }) });
+    await this.traffic.switchTo(app, release, specs, progress);
     await this.removeOthers(app, specs, progress);
-  }
-
-  /** Gives the app's address its host names as they are now, under the app's lock. @throws DinpError as Router.setRoute */
-  async renewRoute(app: App, progress: Progress): Promise<void> {
-    const live = this.#live(app);
-    if (live === undefined || !this.#parts.target(live.target).runs) return;
-    await this.#switchTraffic(app, live, app.stopped ? [] : await this.plan(app, live), progress);
-  }
-
-  /**
-   * Makes every router have the routes that the store says, all at once; what is right is not touched, nor apps whose
-   * instances are being changed.
-   * @param options.isAsked of other apps nothing is changed
-   * @param options.dryRun nothing is changed at all
-   */
-  async syncRoutes(
-    options: { isAsked(app: App): boolean; dryRun: boolean } = { isAsked: () => true, dryRun: false },
-  ): Promise<RouteSync[]> {
-    return (await this.#parts.router?.syncRoutes(() => this.#wantedRoutes(options.isAsked), options)) ?? [];
-  }
-
-  #wantedRoutes(isAsked: (app: App) => boolean): WantedRoutes {
-    const { store } = this.#parts;
-    const routes: Route[] = [];
-    const leave = new Set<string>();
-    for (const app of store.apps.list()) {
-      const isLeft = !isAsked(app) || this.#locks.isHeld(`${app.id}`);
-      const route = isLeft ? undefined : this.#wantedRoute(app);
-      if (route) routes.push(route);
-      else leave.add(app.name);
-    }
-    return { routes, leave };
-  }
-
-  /** undefined where none is known: no address yet, or instances that were never placed. */
-  #wantedRoute(app: App): Route | undefined {
-    const live = this.#live(app);
-    if (live === undefined || app.port === undefined || this.#parts.store.changes.find(app.id)) return undefined;
-    const target = this.#parts.target(live.target);
-    if (!target.runs) return undefined;
-    const specs = app.stopped ? [] : this.planForDisplay(live);
-    const isPlaced = (spec: InstanceSpec) => !target.placeOf || target.placeOf(spec.name) !== undefined;
-    const withPort = specs.filter((spec) => spec.port);
-    // An engine that moves instances may have no place for one; the others have the visitors then.
-    const reachable = target.schedules ? withPort.filter(isPlaced) : withPort;
-    if (withPort.length > 0 && reachable.length === 0) return undefined;
-    if (reachable.some((spec) => spec.port!.host === 0 || !isPlaced(spec))) return undefined;
-    return routeOf(app, live, this.#parts.routable(reachable), {
-      hosts: this.#parts.addresses.hosts(app, live),
-      port: app.port,
-    });
   }
 
   /** Removes instances of the app that are not among `keep`, from every target that it ever ran on; their ports are free again. */
@@ -330,9 +228,9 @@ export class Rollouts {
       ? (await target.list(app.name)).filter((instance) => instance.release === release.number)
       : [];
     // The server may have died between the switch of the traffic and the record of it.
-    if (left.length > 0) await this.#routeToLive(app);
+    if (left.length > 0) await this.traffic.returnToLive(app);
     // Those that were planned may have a host and a port though nothing of them is there.
-    const names = [...new Set([...left, ...this.planForDisplay(release)].map(({ name }) => name))];
+    const names = [...new Set([...left, ...this.plans.forDisplay(release)].map(({ name }) => name))];
     if (target.runs) await target.remove(names.map((name) => ({ name, stopMs: 1_000 })));
     store.ports.release(names);
   }
@@ -392,7 +290,7 @@ export class Rollouts {
         const isLost = error instanceof DinpError && error.code === 'unavailable';
         if (!isLost || target.moveBack === undefined || lost === MOST_LOST_HOSTS || signal.aborted) throw error;
         progress.line(error.message);
-        specs = await this.plan(app, release, { moving: true, progress });
+        specs = await this.plans.plan(app, release, { moving: true, progress });
       }
     }
   }
@@ -417,40 +315,6 @@ export class Rollouts {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  /** What the release command of a service runs in: as its first process does, without its port. */
-  #releaseSpec(release: Release, service: ReleaseService): InstanceSpec {
-    const first = service.processes.find((process) => process.name === WEB) ?? service.processes[0]!;
-    const settings = this.#settings(release, () => 0);
-    return planInstance(release, service, first, 1, settings);
-  }
-
-  /** Points the app's address at the instances. */
-  async #switchTraffic(app: App, release: Release, specs: InstanceSpec[], progress: Progress): Promise<void> {
-    const { router, addresses, store } = this.#parts;
-    const reachable = this.#reachable(release, specs);
-    const hasWeb = upstreamsOf(reachable).length > 0 || app.port !== undefined;
-    if (!hasWeb) return;
-    if (!router) {
-      progress.line('No router is configured: the address changes with every release.');
-      return;
-    }
-    const port = await addresses.ensureAppPort(app);
-    const current = store.apps.findById(app.id)!;
-    const route = routeOf(current, release, this.#parts.routable(reachable), {
-      hosts: addresses.hosts(current, release),
-      port,
-    });
-    const away = await router.setRoute(route);
-    if (route.upstreams.length > 0) progress.line(`Traffic goes to ${specs[0]!.app} v${specs[0]!.release}`);
-    for (const each of away) progress.line(`The router ${each} does not answer; it gets the route once it does.`);
-  }
-
-  /** Those that can be reached: an instance that its engine has not placed yet has no address. */
-  #reachable(release: Release, specs: InstanceSpec[]): InstanceSpec[] {
-    if (!this.#parts.target(release.target).schedules) return specs;
-    return specs.filter((spec) => spec.port?.address !== undefined);
-  }
-
   /**
    * Undoes a rollout: the traffic is (again) the live release's, and the new instances go. It never throws, since why
    * the rollout failed matters more; what cannot be undone now is left for later, and instances that may still have
@@ -466,9 +330,9 @@ export class Rollouts {
     const { store } = this.#parts;
     try {
       store.releases.fail(release);
-      if (moved) await this.#routeToLive(app);
+      if (moved) await this.traffic.returnToLive(app);
       // Where not even the plan came to its end, some may have a host or a port.
-      const planned = specs.length > 0 ? specs : this.planForDisplay(release);
+      const planned = specs.length > 0 ? specs : this.plans.forDisplay(release);
       if (target.runs)
         await target.remove(planned.map(({ name, stopMs }) => ({ name, stopMs: Math.min(stopMs, 5_000) })));
       store.ports.release(planned.map(({ name }) => name));
@@ -478,16 +342,8 @@ export class Rollouts {
     }
   }
 
-  /** Points the address at the live release again, where a rollout that came to nothing may have moved it. */
-  async #routeToLive(app: App): Promise<void> {
-    const live = this.#live(app);
-    if (app.stopped) return;
-    if (live) await this.#switchTraffic(app, live, await this.plan(app, live), SILENT);
-    else await this.#parts.router?.removeRoute(app.name);
-  }
-
   #live(app: App): Release | undefined {
-    return app.liveRelease === undefined ? undefined : this.#parts.store.releases.find(app.id, app.liveRelease);
+    return this.#parts.store.releases.findLive(app);
   }
 
   #stopMs(app: App, instance: RunningInstance): number {
@@ -496,14 +352,6 @@ export class Rollouts {
       .flatMap((service) => service.processes)
       .find((candidate) => candidate.name === instance.process);
     return process?.stopMs ?? 10_000;
-  }
-
-  #settings(
-    release: Release,
-    hostPort = (name: string): number => this.#parts.store.ports.find(name)!,
-  ): InstanceSettings {
-    const target = this.#parts.target(release.target);
-    return { pullRepository: this.#parts.pullRepository, hostPort, placeOf: (name) => target.placeOf?.(name) };
   }
 }
 

@@ -1,3 +1,4 @@
+import type { App } from '../domain/app.ts';
 import type { FleetOptions } from '../domain/fleet-options.ts';
 import type { ImageRef } from '../domain/image-ref.ts';
 import type { KeepRules } from '../domain/keep.ts';
@@ -91,6 +92,11 @@ export class Releases {
     return this.#toRelease(
       this.#db.prepare<[number, number], Row>(`${SELECT} WHERE r.app_id = ? AND r.number = ?`).get(appId, number),
     );
+  }
+
+  /** The release that an app, as it was read, has live. */
+  findLive(app: Pick<App, 'id' | 'liveRelease'>): Release | undefined {
+    return app.liveRelease === undefined ? undefined : this.find(app.id, app.liveRelease);
   }
 
   /** Newest first. */

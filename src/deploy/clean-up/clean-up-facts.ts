@@ -71,6 +71,6 @@ function listImages(store: Store): ImageFacts[] {
 
 /** The live release's dinp.yml, and the server's config for what it does not say. */
 function keepOf({ store, keep }: FactParts, app: App): KeepRules {
-  const live = app.liveRelease === undefined ? undefined : store.releases.find(app.id, app.liveRelease);
+  const live = store.releases.findLive(app);
   return { ...keep, ...live?.keep };
 }

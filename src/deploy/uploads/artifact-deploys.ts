@@ -101,7 +101,7 @@ export class ArtifactDeploys {
     const { store } = this.#parts;
     const newest = store.builds.listUnfinished().findLast((build) => build.appId === app.id);
     if (newest) return isSame(newest.source, source) ? { kind: 'joined', app, build: newest } : undefined;
-    const release = app.liveRelease === undefined ? undefined : store.releases.find(app.id, app.liveRelease);
+    const release = store.releases.findLive(app);
     return release && isSame(release.source, source) ? { kind: 'live', app, release } : undefined;
   }
 

@@ -4,6 +4,7 @@ import type { InstanceSpec, RunningInstance } from '../../domain/instance.ts';
 import type { Look } from '../../run/look.ts';
 import type { Target } from '../../run/target.ts';
 import type { Store } from '../../store/store.ts';
+import { SILENT } from '../progress.ts';
 import type { Rollouts } from '../rollout.ts';
 import { findReal } from './differences.ts';
 import {
@@ -31,7 +32,7 @@ const START_INTERVAL_MS = 1_000;
 
 export interface WatchParts {
   store: Store;
-  rollouts: Pick<Rollouts, 'isBusy' | 'exclusively' | 'planForDisplay' | 'liveTarget' | 'renewRoute'>;
+  rollouts: Pick<Rollouts, 'isBusy' | 'exclusively' | 'liveTarget' | 'plans' | 'traffic'>;
   reality: Reality;
   lookAt(target: Target, spec: InstanceSpec, instance: RunningInstance | undefined, signal: AbortSignal): Promise<Look>;
   /** Told of apps of which an instance is not there or has ended. */
@@ -54,8 +55,6 @@ interface Watched {
   looking: boolean;
   restarting: boolean;
 }
-
-const SILENT = { heading: () => undefined, line: () => undefined };
 
 /**
  * Watches the instances of all live releases by their health checks: leads visitors past one that fails while others
@@ -155,7 +154,7 @@ export class HealthWatch {
       if (release === undefined) return [];
       try {
         const target = rollouts.liveTarget(app);
-        return target.runs ? rollouts.planForDisplay(release).map((spec) => ({ app, spec, target })) : [];
+        return target.runs ? rollouts.plans.forDisplay(release).map((spec) => ({ app, spec, target })) : [];
       } catch (error) {
         // A target that this server does not have any more: reconcile says so.
         if (error instanceof DinpError) return [];
@@ -214,7 +213,7 @@ export class HealthWatch {
     const app = store.apps.findById(id);
     if (app === undefined || app.stopped || app.liveRelease !== spec.release) return false;
     const release = store.releases.find(id, spec.release);
-    return release !== undefined && rollouts.planForDisplay(release).some(({ name }) => name === spec.name);
+    return release !== undefined && rollouts.plans.forDisplay(release).some(({ name }) => name === spec.name);
   }
 
   #tellChange({ spec, health }: Watched, before: Health): void {
@@ -227,7 +226,7 @@ export class HealthWatch {
 
   /** The address follows; where that fails now, the next reconcile sets it right. */
   async #route(app: App): Promise<void> {
-    await this.#act(app, (current) => this.#parts.rollouts.renewRoute(current, SILENT)).catch((error: unknown) => {
+    await this.#act(app, (current) => this.#parts.rollouts.traffic.renew(current, SILENT)).catch((error: unknown) => {
       if (!(error instanceof DinpError)) throw error;
       this.#parts.report('could not lead visitors past or to an instance', { app: app.name, why: error.message });
     });

@@ -6,7 +6,7 @@ import type { Target } from '../../run/target.ts';
 import type { Store } from '../../store/store.ts';
 import type { AppChanges } from '../app-changes.ts';
 import { Locks } from '../lock.ts';
-import type { Progress } from '../progress.ts';
+import { type Progress, SILENT } from '../progress.ts';
 import type { Rollouts } from '../rollout.ts';
 import { compareInstances, type Difference, type Found, findReal, whyStart } from './differences.ts';
 import type { Reach } from './reach.ts';
@@ -17,7 +17,6 @@ const APPS_AT_ONCE = 4;
 const LOST_AFTER_MS = 5 * 60_000;
 const MEND_TIMEOUT_MS = 5 * 60_000;
 const STRAY_STOP_MS = 10_000;
-const SILENT: Progress = { heading: () => undefined, line: () => undefined };
 
 export interface ReconcileParts {
   store: Store;
@@ -187,7 +186,7 @@ export class Reconciler {
   async #syncRoutes(reports: AppReport[], facts: Facts, { dryRun }: ReconcileOptions): Promise<void> {
     const { rollouts, reach, store } = this.#parts;
     const asked = new Map(reports.filter(({ skipped }) => !skipped).map((report) => [report.app, report]));
-    for (const sync of await rollouts.syncRoutes({ isAsked: ({ name }) => asked.has(name), dryRun })) {
+    for (const sync of await rollouts.traffic.sync({ isAsked: ({ name }) => asked.has(name), dryRun })) {
       const away = sync.problems.find(({ code }) => code === 'unavailable');
       if (away) reach.away('router', sync.router, away.message, Date.now());
       else reach.answered('router', sync.router);
@@ -271,7 +270,7 @@ export class Reconciler {
   ): Promise<string[]> {
     const { rollouts } = this.#parts;
     const target = rollouts.liveTarget(app);
-    const specs = await rollouts.plan(app, release, { moving, progress });
+    const specs = await rollouts.plans.plan(app, release, { moving, progress });
     // Asked again under the lock: a rollout may have come between.
     const there = await target.list(app.name);
     const missing = specs.filter((spec) => whyStart(spec, findReal(spec, there)) !== undefined);
@@ -288,8 +287,8 @@ export class Reconciler {
     );
     // One that should have moved and could not stays where it was.
     if (moving && failed.size > 0) await target.moveBack?.([...failed.keys()]);
-    await rollouts.renewRoute(app, progress);
-    await rollouts.removeOthers(app, await rollouts.plan(app, release), progress);
+    await rollouts.traffic.renew(app, progress);
+    await rollouts.removeOthers(app, await rollouts.plans.plan(app, release), progress);
     return [...failed.values()];
   }
 
@@ -331,7 +330,7 @@ export class Reconciler {
 
   #planned(app: App): InstanceSpec[] {
     const release = liveRelease(this.#parts.store, app);
-    return release === undefined || app.stopped ? [] : this.#parts.rollouts.planForDisplay(release);
+    return release === undefined || app.stopped ? [] : this.#parts.rollouts.plans.forDisplay(release);
   }
 
   /** Targets that the app ever ran on and that this server still has. */
@@ -371,7 +370,7 @@ export class Reconciler {
 }
 
 function liveRelease(store: Store, app: App): Release | undefined {
-  return app.liveRelease === undefined ? undefined : store.releases.find(app.id, app.liveRelease);
+  return store.releases.findLive(app);
 }
 
 function patience(): AbortSignal {

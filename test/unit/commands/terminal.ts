@@ -122,9 +122,11 @@ export class Terminal {
       }),
       rollouts: {
         exclusively: (app, _progress, work) => work(this.store.apps.findById(app.id)!),
-        renewRoute: async (app) => {
-          this.renewed.push(app.name);
-          if (this.routeFailure) throw this.routeFailure;
+        traffic: {
+          renew: async (app) => {
+            this.renewed.push(app.name);
+            if (this.routeFailure) throw this.routeFailure;
+          },
         },
         tidyLater: () => {},
       },
