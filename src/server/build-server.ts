@@ -8,6 +8,7 @@ import { CleanUp } from '../deploy/clean-up/clean-up.ts';
 import { ImageUse } from '../deploy/clean-up/image-use.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { drainHost } from '../deploy/hosts/drain-host.ts';
+import { HostImages } from '../deploy/hosts/host-images.ts';
 import { Pushes } from '../deploy/pushes.ts';
 import { BuildQueue } from '../deploy/queue.ts';
 import { tidier } from '../deploy/recover.ts';
@@ -176,6 +177,7 @@ export function buildServer(config: ServerConfig, log: ServerLog) {
     records: buildRecords,
     cleaner: new RepositoryCleaner(registries.own, referrers, serverId),
     engine: new DockerLeftovers(docker, serverId),
+    hostImages: new HostImages(hosts),
     report,
   });
   const changes = new AppChanges({

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { App } from '../../domain/app.ts';
 import type { Build } from '../../domain/build.ts';
-import { formatImageRef } from '../../domain/image-ref.ts';
+import { formatImageRef, type ImageRef } from '../../domain/image-ref.ts';
 import type { Removal, RepositoryCleaner, RepositoryLook } from '../../image/registry/repository-cleaner.ts';
 import type { DockerLeftovers, Leftover } from '../../run/docker/docker-leftovers.ts';
 import type { BuildLogs } from '../../store/build-log.ts';
 import type { BuildRecords } from '../build-records.ts';
+import type { HostImages } from '../hosts/host-images.ts';
 import { Locks } from '../lock.ts';
 import type { KeptUpload } from '../uploads/uploads.ts';
 import { type FactParts, gatherFacts } from './clean-up-facts.ts';
@@ -22,6 +23,8 @@ export interface CleanUpParts extends FactParts {
   cleaner: RepositoryCleaner;
   imageUse: ImageUse;
   engine: DockerLeftovers;
+  /** Copies that machines elsewhere have pulled. */
+  hostImages: Pick<HostImages, 'remove'>;
   uploads: { list(app: { id: number }): KeptUpload[]; remove(app: { id: number }, sha256: string): void };
   units: { list(app: string): Promise<number[]>; removeRelease(app: string, release: number): Promise<void> };
   repositories: FactParts['repositories'] & {
@@ -204,7 +207,13 @@ export class CleanUp {
    */
   async #carryOut(plan: Plan): Promise<Thing[]> {
     const done: Thing[] = [];
-    for (const each of plan.going.values()) done.push(...(await this.#removeImage(each)));
+    const images: ImageRef[] = [];
+    for (const each of plan.going.values()) {
+      const removed = await this.#removeImage(each);
+      done.push(...removed);
+      if (removed.length > 0) images.push(each.decision.image);
+    }
+    if (images.length > 0) await this.#parts.hostImages.remove(images);
     for (const look of plan.looks) done.push(...(await this.#removeLayers(look, plan)));
     for (const decision of plan.decisions) {
       if (isFrozen(plan, decision.app)) continue;
