@@ -3,8 +3,9 @@ import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { BareMachine, bareImage, docker } from '../support/bare-machine.ts';
+import { bareImage, copyCheckout, docker } from '../support/bare-machine.ts';
 import { layOutNode } from '../support/node-layout.ts';
+import { SystemdMachine } from '../support/systemd-host.ts';
 import { run } from '../unit/scripts/bash.ts';
 
 /** They stand for a hub's images: a Debian with Node and npm, and Debian's own registry and Caddy laid out like them. */
@@ -22,17 +23,14 @@ const IMAGES = {
 const COMPOSE = `cd /root/dinp && export DINP_BASE=base DINP_REGISTRY_IMAGE=registry DINP_CADDY_IMAGE=caddy DINP_LISTEN=:8080 \
   DOCKER_BUILDKIT=0 DOCKER_GID=$(stat -c %g /var/run/docker.sock) && docker-compose`;
 
-let machine: BareMachine;
+let machine: SystemdMachine;
 const scratch = mkdtempSync(join(tmpdir(), 'dinp-compose-'));
 
 before(async () => {
-  machine = await BareMachine.start();
-  await machine.exec(
-    'apt-get update -q && apt-get install -y -q --no-install-recommends docker.io docker-compose git openssh-client curl',
-  );
-  await machine.exec(`dockerd >/var/log/dockerd.log 2>&1 &
-    for n in $(seq 150); do docker info >/dev/null 2>&1 && exit 0; sleep 0.2; done; tail /var/log/dockerd.log; exit 1`);
-  await machine.copyCheckout('/root/dinp');
+  machine = await SystemdMachine.boot();
+  await machine.exec('apt-get update -q && apt-get install -y -q --no-install-recommends docker-compose');
+  await machine.exec('systemctl stop docker-registry caddy');
+  await copyCheckout(machine.name, '/root/dinp');
   await makeImages();
 });
 after(async () => {
@@ -61,7 +59,7 @@ async function takeProgram(folder: string, image: string): Promise<void> {
   cpSync(realpathSync(stdout.trim()), join(folder, program));
 }
 
-const PUSH = 'cd /root/page && GIT_SSH_COMMAND="ssh -o StrictHostKeyChecking=accept-new" git push dinp master';
+const PUSH = 'cd /root/page && GIT_SSH_COMMAND="ssh -o StrictHostKeyChecking=accept-new" git push dinp master 2>&1';
 
 test('server, registry and router as containers', async (t) => {
   await t.test(

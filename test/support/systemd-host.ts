@@ -121,7 +121,7 @@ export class SystemdMachine implements AsyncDisposable {
 
   /** Runs a line of shell in it; throws where it fails. Gives standard output, trimmed. */
   async exec(line: string): Promise<string> {
-    const { code, stdout, stderr } = await this.host.run(['sh', '-c', line], { timeoutMs: 120_000 });
+    const { code, stdout, stderr } = await this.host.run(['sh', '-c', line], { timeoutMs: 600_000 });
     if (code !== 0) throw new Error(`${line}\nended ${code}\n${stdout}${stderr}`);
     return stdout.trim();
   }

@@ -30,10 +30,12 @@ let saved: string;
 /** A tar of the files, by name; `-> x` is a symbolic link. */
 async function tar(files: Record<string, Buffer | string>): Promise<Buffer> {
   const archive = pack();
+  // The same bytes at every moment.
+  const mtime = new Date(0);
   for (const [name, content] of Object.entries(files)) {
     const link = typeof content === 'string' && content.startsWith('-> ') ? content.slice(3) : undefined;
-    if (link === undefined) archive.entry({ name }, content as string);
-    else archive.entry({ name, type: 'symlink', linkname: link });
+    if (link === undefined) archive.entry({ name, mtime }, content as string);
+    else archive.entry({ name, type: 'symlink', linkname: link, mtime });
   }
   archive.finalize();
   const chunks: Buffer[] = [];
