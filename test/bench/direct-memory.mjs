@@ -9,9 +9,9 @@ const [dist, registry, catalogue, repository, sha] = process.argv.slice(2);
 const load = (path) => import(join(dist, path));
 const [{ openCommitTree }, { BaseCatalogue }, { DirectImageBuilder }, { Registries }] = await Promise.all([
   load('git/commit-tree.js'),
-  load('image/bases.js'),
-  load('image/direct-builder.js'),
-  load('image/registries.js'),
+  load('image/bases/bases.js'),
+  load('image/direct/direct-builder.js'),
+  load('image/registry/registries.js'),
 ]);
 const registries = new Registries({ own: { address: registry } });
 const bases = new BaseCatalogue({ registries, file: catalogue });
