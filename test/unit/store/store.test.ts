@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openDatabase } from '../../../src/store/database.ts';
@@ -84,6 +84,14 @@ test('builds and releases are numbered within their app', () => {
   assert.deepEqual(
     [newRelease(shop.id), newRelease(blog.id), newRelease(shop.id)].map((each) => store.releases.create(each).number),
     [1, 1, 2],
+  );
+});
+
+test('migrations are numbered without gaps: a database knows how many of them it has seen', () => {
+  const names = readdirSync(join(import.meta.dirname, '../../../src/store/migrations')).sort();
+  assert.deepEqual(
+    names.map((name) => Number(name.slice(0, 3))),
+    names.map((_, index) => index + 1),
   );
 });
 
