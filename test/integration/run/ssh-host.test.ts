@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { askHostKey } from '../../../src/run/ssh/ssh-connection.ts';
 import { SshHost } from '../../../src/run/ssh/ssh-host.ts';
 import { SshSessions } from '../../../src/run/ssh/ssh-sessions.ts';
-import { isAlive, testHostContract } from '../../support/host-contract.ts';
+import { isGone, testHostContract } from '../../support/host-contract.ts';
 import { TestSshd } from '../../support/sshd.ts';
 import { until } from '../../support/until.ts';
 
@@ -102,7 +102,7 @@ test('a kept connection comes back by itself when the host does', async () => {
   // While nobody answers, nobody waits.
   const begin = performance.now();
   await assert.rejects(new SshHost('h1', kept).run(['true']), { code: 'unavailable' });
-  assert.ok(performance.now() - begin < 100);
+  assert.ok(performance.now() - begin < 1_000);
   await sshd.start();
   await until('it is open again', () => opened.length === 2);
   kept.close();
@@ -121,5 +121,5 @@ test('children of a killed program go with it', async () => {
     signal: stop.signal,
   });
   await assert.rejects(running, { code: 'canceled' });
-  assert.equal(isAlive(pid), false);
+  await isGone(pid);
 });

@@ -139,7 +139,7 @@ describe('the front door', { concurrency: 2 }, () => {
         return false;
       }
     };
-    await until(() => !ready.workers.some(isAlive), 'the workers end', 3000);
+    await until(() => !ready.workers.some(isAlive), 'the workers end', 15_000);
     rmSync(ready.dir, { recursive: true, force: true });
   });
 
