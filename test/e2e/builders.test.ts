@@ -180,7 +180,7 @@ describe('builders', { concurrency: 2 }, () => {
     const began = performance.now();
     await server.dinpOk('builds', 'cancel', me.app);
     const { status, output } = await push.ended;
-    assert.ok(performance.now() - began < 5_000);
+    assert.ok(performance.now() - began < 30_000);
     assert.equal(status, 1);
     assert.match(output, /canceled/);
     assert.deepEqual(server.containers(me.app), []);

@@ -222,12 +222,11 @@ describe('what passes through', { concurrency: 2 }, () => {
     await using blog = await startBackend('blog');
     const { router, route, port } = await routerOf(caddy);
     await router.setRoute(route([blog.address]));
-    const begun = performance.now();
     const request = get({ host: '127.0.0.1', port, path: '/events', agent: false });
     const [response] = (await once(request, 'response')) as [IncomingMessage];
     const [first] = (await once(response, 'data')) as [Buffer];
+    // Were it held back, the second one would be in it.
     assert.equal(first.toString(), 'data: first\n\n');
-    assert.ok(performance.now() - begun < 900, 'before the second event');
     request.destroy();
     for (let waited = 0; (await ask(port, '/gone')).body !== '1'; waited += 50) {
       assert.ok(waited < 5_000, 'the app was never told');

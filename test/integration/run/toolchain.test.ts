@@ -143,7 +143,7 @@ describe('toolchain containers on a Docker Engine', { concurrency: 3 }, () => {
     cancel.abort();
     await assert.rejects(run, { code: 'canceled' });
     await toolchain[Symbol.asyncDispose]();
-    assert.ok(performance.now() - started < 3_000);
+    assert.ok(performance.now() - started < 20_000);
     assert.deepEqual(await containersOf(mine.app), []);
   });
 
@@ -151,7 +151,7 @@ describe('toolchain containers on a Docker Engine', { concurrency: 3 }, () => {
     await using toolchain = await toolchains.start(job(), NEVER);
     const started = performance.now();
     await said(toolchain, 'sleep 1234 & echo started');
-    assert.ok(performance.now() - started < 10_000);
+    assert.ok(performance.now() - started < 30_000);
   });
 
   test('the end of the server is the end of the container', async () => {
