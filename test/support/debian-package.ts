@@ -62,7 +62,9 @@ function privateApt(suite: string, work: string): string[] {
 function mirror(): string {
   const answer = execFileSync('apt-get', ['indextargets', '--format', '$(REPO_URI) $(ORIGIN)'], { encoding: 'utf8' });
   const found = answer.split('\n').flatMap((line) => /^(\S+?)\/? Debian$/.exec(line)?.[1] ?? []);
-  return found.find((uri) => !uri.includes('security')) ?? 'http://deb.debian.org/debian';
+  const uri = found.find((each) => !each.includes('security'));
+  if (uri === undefined) throw new Error('apt knows no archive of Debian: run apt-get update');
+  return uri;
 }
 
 /** Downloads a package into `work` and unpacks it into `work/files`. */
