@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { ContainerCreateOptions, ContainerInspectInfo, HostConfig } from 'dockerode';
+import type { ContainerCreateOptions, ContainerInspectInfo, HostConfig, MountSettings } from 'dockerode';
 import { formatImageRef } from '../../domain/image-ref.ts';
 import type { InstanceSpec, RunningInstance } from '../../domain/instance.ts';
 
@@ -111,16 +111,7 @@ function hostConfig(spec: InstanceSpec, serverId: string): HostConfig {
     CapDrop: ['ALL'],
     CapAdd: CAPABILITIES,
     SecurityOpt: ['no-new-privileges'],
-    Mounts: Object.entries(spec.volumes).map(([volume, path]) => ({
-      Type: 'volume',
-      Source: engineVolumeName(volume),
-      Target: path,
-      VolumeOptions: {
-        NoCopy: false,
-        Labels: { [LABEL.server]: serverId },
-        DriverConfig: { Name: 'local', Options: {} },
-      },
-    })),
+    Mounts: volumeMounts(spec, serverId),
   };
 }
 
@@ -199,4 +190,18 @@ function healthCommand(test: string[] | undefined): string[] | undefined {
   if (test?.[0] === 'CMD') return test.slice(1);
   if (test?.[0] === 'CMD-SHELL' && test[1] !== undefined) return ['/bin/sh', '-c', test[1]];
   return undefined;
+}
+
+/** The volumes of an instance, as the engine's API takes them; those that are missing are made, with our label. */
+export function volumeMounts(spec: Pick<InstanceSpec, 'volumes'>, serverId: string): MountSettings[] {
+  return Object.entries(spec.volumes).map(([volume, path]) => ({
+    Type: 'volume' as const,
+    Source: engineVolumeName(volume),
+    Target: path,
+    VolumeOptions: {
+      NoCopy: false,
+      Labels: { [LABEL.server]: serverId },
+      DriverConfig: { Name: 'local', Options: {} },
+    },
+  }));
 }

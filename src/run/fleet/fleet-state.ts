@@ -1,15 +1,9 @@
 import type { RunningInstance } from '../../domain/instance.ts';
+import type { UnitFacts } from '../systemd/systemd-state.ts';
 import type { FleetMachine, FleetOption, FleetState, FleetUnit } from './fleet-client.ts';
 
 /** What a unit says of the instance that it runs (its section X-Dinp). */
-export interface FleetFacts {
-  name: string;
-  server: string;
-  app: string;
-  release: number;
-  process: string;
-  index: number;
-  hostPort: number | undefined;
+export interface FleetFacts extends UnitFacts {
   /** It runs one command, and is no instance. */
   oneOff: boolean;
 }

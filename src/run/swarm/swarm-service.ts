@@ -3,14 +3,7 @@ import type { ContainerSpec, HealthConfig, Service, ServiceSpec } from 'dockerod
 import { formatImageRef } from '../../domain/image-ref.ts';
 import type { InstanceSpec } from '../../domain/instance.ts';
 import type { UnitFile } from '../../domain/unit-file.ts';
-import {
-  CAPABILITIES,
-  engineVolumeName,
-  graceSeconds,
-  LABEL,
-  LOG_CONFIG,
-  PIDS_LIMIT,
-} from '../docker/docker-container.ts';
+import { CAPABILITIES, graceSeconds, LABEL, LOG_CONFIG, PIDS_LIMIT, volumeMounts } from '../docker/docker-container.ts';
 
 /** Labels of services beside those that containers have. */
 export const SERVICE_LABEL = {
@@ -176,16 +169,7 @@ function containerSpec(spec: InstanceSpec, serverId: string): ContainerSpec {
     CapabilityAdd: CAPABILITIES.map((name) => `CAP_${name}`),
     // Engines before 27 do not know it, and pass over it.
     Privileges: { NoNewPrivileges: true } as object,
-    Mounts: Object.entries(spec.volumes).map(([volume, path]) => ({
-      Type: 'volume',
-      Source: engineVolumeName(volume),
-      Target: path,
-      VolumeOptions: {
-        NoCopy: false,
-        Labels: { [LABEL.server]: serverId },
-        DriverConfig: { Name: 'local', Options: {} },
-      },
-    })),
+    Mounts: volumeMounts(spec, serverId),
   };
 }
 

@@ -27,12 +27,12 @@ describe('what a builder is to do', () => {
 
   it('is all of dinp.yml, build before test, over the whole commit', async () => {
     const files = withManifest(
-      'builder: {image: "maven:3", workdir: /work/}\nscripts: {test: [mvn verify], build: [mvn -v, mvn package]}\noutput: target\ntimeout: 20m\nenv: {A: 1, B: 2}\nargs: {B: 3}\n',
+      'builder: {image: "maven:3", workdir: /srv/}\nscripts: {test: [mvn verify], build: [mvn -v, mvn package]}\noutput: target\ntimeout: 20m\nenv: {A: 1, B: 2}\nargs: {B: 3}\n',
     );
     const { packaging, ...plan } = await compileOf(files);
     assert.deepEqual(plan, {
       image: 'maven:3',
-      workdir: '/work',
+      workdir: '/srv',
       sources: '.',
       dir: '.',
       commands: [
